@@ -1,0 +1,1 @@
+"""The modelling language for margin rules, and the circuits it compiles to."""

@@ -1,0 +1,1 @@
+"""Fields, vectors, transforms and curves: the arithmetic under the proof."""

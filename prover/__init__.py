@@ -1,0 +1,1 @@
+"""The prover: witness, messages, proof."""

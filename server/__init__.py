@@ -1,0 +1,1 @@
+"""HTTP to calls on the packages below; nothing below knows it exists."""
