@@ -18,7 +18,6 @@ import hashlib
 import io
 import mmap
 import os
-import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -58,7 +57,8 @@ _CHUNK = 2**17  # entries swapped at a time when bytes are written: 1 MB
 class RiskEpoch:
     """One market state under one set of parameters, in integers.  N instruments, S scenarios, U underlyings.
 
-    universe_digest, snapshot_digest   32 bytes each          name, operator   1..64 bytes of UTF-8
+    universe_digest, snapshot_digest, parameters_digest   32 bytes each: what the epoch is rebuilt from
+    name, operator   1..64 bytes of UTF-8
     time, expires    unix seconds, time < expires <= time + 7 days
     currency, tick   settlement currency, and the size of one tick in it as a decimal string: "0.01"
     instrument_ids   N unique ids, row = index                underlyings      U unique symbols
@@ -72,7 +72,7 @@ class RiskEpoch:
     gamma            (N,)   change of that delta per further +1 %, ticks: (0.01 S)**2 d2V/dS2
     vega             (N,)   profit of one lot per +1 volatility point, ticks: 0.01 dV/dsigma
     max_lots         (N,)   bound on |lots| of one account, 1 <= max_lots < 2**43
-    rounding_error   (N,)   largest |exact - P| over the scenarios, 1/1000 tick, rounded up, >= 0
+    rounding_error   (N,)   largest error of value + P over the scenarios, 1/1000 tick, rounded up, >= 0
     parameters       name -> integer below 2**53; see PARAMETER_BOUNDS and docs/formats.md
 
     Arrays are int64, C-contiguous and read-only.  InputError or RangeError epoch.* outside these bounds.
@@ -80,6 +80,7 @@ class RiskEpoch:
 
     universe_digest: bytes
     snapshot_digest: bytes
+    parameters_digest: bytes
     name: str
     operator: str
     time: int
@@ -162,6 +163,7 @@ def epoch_from_arrays(
     parameters: Mapping[str, int] | None = None,
     universe_digest: bytes = bytes(32),
     snapshot_digest: bytes = bytes(32),
+    parameters_digest: bytes = bytes(32),
     name: str = "arrays",
     operator: str = "nobody",
     time: int = 1_772_438_400,
@@ -185,6 +187,7 @@ def epoch_from_arrays(
     return RiskEpoch(
         universe_digest=universe_digest,
         snapshot_digest=snapshot_digest,
+        parameters_digest=parameters_digest,
         name=name,
         operator=operator,
         time=time,
@@ -231,12 +234,13 @@ def _header(epoch: RiskEpoch) -> bytes:
             "name": epoch.name,
             "operator": epoch.operator,
             "parameters": dict(epoch.parameters),
+            "parameters_digest": epoch.parameters_digest.hex(),
             "scenarios": list(epoch.scenario_labels),
-            "snapshot": epoch.snapshot_digest.hex(),
+            "snapshot_digest": epoch.snapshot_digest.hex(),
             "tick": epoch.tick,
             "time": epoch.time,
             "underlyings": list(epoch.underlyings),
-            "universe": epoch.universe_digest.hex(),
+            "universe_digest": epoch.universe_digest.hex(),
         }
     )
 
@@ -295,14 +299,13 @@ def decode(data: bytes | memoryview | mmap.mmap) -> RiskEpoch:
         raise DecodeError(e.code, f"epoch: {e.message}") from None
 
 
+_DIGESTS = ("parameters_digest", "snapshot_digest", "universe_digest")
+_KEYS = ("arrays", "currency", "expires", "instruments", "name", "operator", "parameters", "scenarios", "tick", "time")
+
+
 def _header_parts(header: object) -> dict[str, Any]:
-    keys = ("arrays", "currency", "expires", "instruments", "name", "operator", "parameters", "scenarios", "snapshot")
-    top = fields.obj(header, "header", required=(*keys, "tick", "time", "underlyings", "universe"))
-    digests = {}
-    for what in ("universe", "snapshot"):
-        if not isinstance(top[what], str) or not re.fullmatch(r"[0-9a-f]{64}", top[what], re.ASCII):
-            raise InputError("epoch.digest", f"{what}: must be 64 lower-case hexadecimal digits")
-        digests[f"{what}_digest"] = bytes.fromhex(top[what])
+    top = fields.obj(header, "header", required=(*_KEYS, "underlyings", *_DIGESTS))
+    digests = {what: fields.digest(top[what], what) for what in _DIGESTS}
     if not isinstance(top["parameters"], dict):
         raise InputError("field.object", "parameters: must be a JSON object")
     return digests | {

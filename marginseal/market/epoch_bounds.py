@@ -70,7 +70,7 @@ _PARAMETER_NAME = re.compile(r"[a-z][a-z0-9_]{0,47}(\.[A-Za-z0-9][A-Za-z0-9_-]{0
 
 def check_header(epoch: RiskEpoch) -> None:
     """Digests, names, times, counts and uniqueness.  InputError field.*, epoch.*, RangeError epoch.*."""
-    for what in ("universe_digest", "snapshot_digest"):
+    for what in ("universe_digest", "snapshot_digest", "parameters_digest"):
         digest = getattr(epoch, what)
         if not isinstance(digest, bytes) or len(digest) != 32:
             raise InputError("epoch.digest", f"{what}: must be 32 bytes")

@@ -22,6 +22,7 @@ MAX_SAFE_INTEGER = 2**53 - 1  # the largest integer RFC 8785 lets a JSON documen
 
 _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?", re.ASCII)
 _SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,15}", re.ASCII)
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", re.ASCII)
 
 
@@ -104,6 +105,13 @@ def time(value: object, what: str) -> int:
 def time_text(seconds: int) -> str:
     """YYYY-MM-DDTHH:MM:SSZ of unix seconds, 0 <= seconds <= MAX_TIME."""
     return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def digest(value: object, what: str) -> bytes:
+    """32 bytes written as 64 lower-case hexadecimal digits.  InputError field.digest."""
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        raise InputError("field.digest", f"{what}: must be 64 lower-case hexadecimal digits")
+    return bytes.fromhex(value)
 
 
 def obj(value: object, what: str, *, required: Iterable[str], optional: Iterable[str] = ()) -> Mapping[str, Any]:
