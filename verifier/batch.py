@@ -1,0 +1,98 @@
+"""Many proofs at once (section 5): one matrix product a circuit, one multi-scalar product, three pairings in all.
+
+Each proof's pairing equation is weighted by a fresh number in 1 .. 2^128 - 1, drawn from the system after all proofs are
+decoded, so that wrong ones cannot cancel.  When the sum fails, halves are tried with new weights until the bad proofs
+are named.  Malformed proofs are named at once and never reach the sum.  Bare openings (row authority, pledges) may join
+as pairing equations of their own.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from circuits.circuit import Circuit
+from marginseal.errors import MarginSealError, ProofRejected
+from marginseal.records.statement import Statement
+from verifier.collapse import Collapsed, collapse_many
+from verifier.verify import PairingEquation, Replayed, Setting, assemble, holds, replay
+
+WEIGHT_BITS = 128
+STACK = 16  # proofs of one circuit collapsed together; bounds the memory of the digit matrix
+
+Weights = Callable[[], int]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One proof to verify."""
+
+    circuit: Circuit
+    statement: Statement
+    proof: bytes
+    index: int = 0
+
+
+def fresh_weight() -> int:
+    return 1 + secrets.randbelow(2**WEIGHT_BITS - 1)
+
+
+def verify_batch(
+    items: Sequence[Item], *, setting: Setting | None = None, weight: Weights = fresh_weight
+) -> list[MarginSealError | None]:
+    """For each item None, or the error that `verify` would have raised.  Never stops at the first bad one."""
+    setting = setting or Setting.default()
+    errors: list[MarginSealError | None] = [None] * len(items)
+    replayed: dict[int, Replayed] = {}
+    for i, item in enumerate(items):
+        try:
+            replayed[i] = replay(item.circuit, item.statement, item.proof, item.index, setting)
+        except MarginSealError as e:
+            errors[i] = e
+    equations: dict[int, PairingEquation] = {}
+    for i, collapsed in _collapse_stacked(replayed, setting).items():
+        equations[i] = assemble(replayed[i], collapsed, setting)
+    for i in bad_equations([(i, equations[i]) for i in sorted(equations)], setting, weight):
+        errors[i] = ProofRejected("verify.pairing", "the proof's openings do not hold")
+    return errors
+
+
+def _collapse_stacked(replayed: dict[int, Replayed], setting: Setting) -> dict[int, Collapsed]:
+    by_circuit: dict[bytes, list[int]] = {}
+    for i, r in replayed.items():
+        by_circuit.setdefault(r.circuit.digest, []).append(i)
+    out: dict[int, Collapsed] = {}
+    for indices in by_circuit.values():
+        for at in range(0, len(indices), STACK):
+            stack = indices[at : at + STACK]
+            first = replayed[stack[0]]
+            collapsed = collapse_many(
+                first.circuit, [replayed[i].rhs for i in stack], [replayed[i].rho for i in stack], setting.vectors
+            )
+            out.update(zip(stack, collapsed, strict=True))
+    return out
+
+
+def bad_equations(
+    equations: Sequence[tuple[int, PairingEquation]], setting: Setting, weight: Weights = fresh_weight
+) -> list[int]:
+    """The labels of the pairing equations that do not hold, by bisection with new weights at every step."""
+    if not equations or holds(_combined([e for _, e in equations], setting, weight), setting):
+        return []
+    if len(equations) == 1:
+        return [equations[0][0]]
+    half = len(equations) // 2
+    return bad_equations(equations[:half], setting, weight) + bad_equations(equations[half:], setting, weight)
+
+
+def _combined(equations: Sequence[PairingEquation], setting: Setting, weight: Weights) -> PairingEquation:
+    if len(equations) == 1:
+        return equations[0]
+    weights = [weight() for _ in equations]
+    msm = setting.curve.msm
+    return PairingEquation(
+        msm([e.W for e in equations], weights),
+        msm([e.A for e in equations], weights),
+        msm([e.B for e in equations], weights),
+    )

@@ -1,0 +1,136 @@
+"""The protocol box: one proof against one circuit and one statement (sections 4 and 5).
+
+Raises, so that no result can be forgotten: DecodeError (not canonical), ProofRejected (not valid), PolicyError (another
+circuit than the one at hand).  Whether the statement is one to rely on (signatures, manifest, log, age) is
+`verifier.acceptance` and `verifier.decide`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from circuits.circuit import Circuit, Role
+from marginseal.algebra.curve import Curve, backend
+from marginseal.algebra.field import R, root_of_unity
+from marginseal.algebra.srs import SRS, ceremony
+from marginseal.algebra.vectors import FieldVectors, default_vectors
+from marginseal.errors import PolicyError, ProofRejected
+from marginseal.records.statement import Statement
+from verifier.collapse import Collapsed, collapse
+from verifier.identities import linearise
+from verifier.messages import Points, Proof
+from verifier.rounds import Rounds, claim_of
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a verifier brings along: the powers it trusts, its curve library, its vector arithmetic."""
+
+    srs: SRS
+    curve: Curve
+    vectors: FieldVectors
+
+    @classmethod
+    def default(cls) -> Setting:
+        return cls(ceremony(), backend(), default_vectors())
+
+
+@dataclass(frozen=True)
+class PairingEquation:
+    """e(W, [tau^2]) e(A, [tau]) e(B, [1]) = 1."""
+
+    W: Any
+    A: Any
+    B: Any
+
+
+def verify(
+    circuit: Circuit, statement: Statement, proof_bytes: bytes, index: int = 0, *, setting: Setting | None = None
+) -> None:
+    """Accept silently or raise.  `circuit` must be compiled by the caller from a rule and an epoch it accepts."""
+    setting = setting or Setting.default()
+    replayed = replay(circuit, statement, proof_bytes, index, setting)
+    collapsed = collapse(circuit, replayed.rhs, replayed.rho, setting.vectors)  # V4  the public matrices
+    if not holds(assemble(replayed, collapsed, setting), setting):  # V5, V6  section 5
+        raise ProofRejected("verify.pairing", "the proof's openings do not hold")
+
+
+def holds(equation: PairingEquation, setting: Setting) -> bool:
+    one_2, tau_2, tau_squared_2 = setting.srs.g2(setting.curve)
+    return setting.curve.pairing_check([(equation.W, tau_squared_2), (equation.A, tau_2), (equation.B, one_2)])
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A decoded proof and its challenges: all that precedes the matrices."""
+
+    circuit: Circuit
+    proof: Proof
+    points: Points
+    p: list[Any]
+    rhs: list[int]
+    beta: int
+    rho: int
+    y: int
+    z: int
+    nu: int
+
+
+def replay(circuit: Circuit, statement: Statement, proof_bytes: bytes, index: int, setting: Setting) -> Replayed:
+    """V1 to V3: decode, and draw the challenges the statement and the messages determine."""
+    if statement.srs != setting.srs.digest:
+        raise PolicyError("verify.srs", "the statement is over another structured reference string")
+    claim = claim_of(circuit, statement, index)
+    rhs = circuit.right_hand_sides(claim.inputs)
+    proof = Proof.decode(proof_bytes, circuit)  # V1  canonical bytes, subgroup points, exact counts
+    points = proof.points(setting.curve)
+    p = bound_points(circuit, statement, setting.curve)
+    rounds = Rounds.start(circuit, statement, index)  # V2  the statement before everything
+    beta, rho = rounds.round_1(proof.limbs, proof.m)  # V3  limb columns and multiplicities
+    y = rounds.round_2(proof.h, proof.phi)  #     lookup helpers and running sum
+    z = rounds.round_3(proof.Q)  #     quotient pieces
+    nu = rounds.round_4(proof.c_z, proof.phi_wz)  #     limbs at z, phi at wz
+    return Replayed(circuit, proof, points, p, rhs, beta, rho, y, z, nu)
+
+
+def bound_points(circuit: Circuit, statement: Statement, curve: Curve) -> list[Any]:
+    """For each bound vector, the commitment that the statement gives it; a sum of sources may be the identity."""
+    check_tiles(circuit, statement)
+    out = []
+    for b in circuit.bound:
+        if b.role == Role.HOLDINGS:
+            entries = [curve.decode_g1(e.C) for e in statement.sources if e.tile == b.tile]
+            out.append(curve.msm(entries, [1] * len(entries)))
+        elif b.role == Role.PLEDGES:
+            out.append(curve.decode_g1(statement.pledge))
+        elif statement.previous_pledge is not None:
+            out.append(curve.decode_g1(statement.previous_pledge))
+        else:
+            raise PolicyError("verify.link", "the circuit links to a predecessor's pledges, the statement does not")
+    return out
+
+
+def check_tiles(circuit: Circuit, statement: Statement) -> None:
+    """Every (source, book) commits to every tile of the circuit and to no other."""
+    tiles: dict[tuple[str, str], list[int]] = {}
+    for entry in statement.sources:
+        tiles.setdefault((entry.source, entry.book), []).append(entry.tile)
+    if any(found != list(range(circuit.tiles)) for found in tiles.values()):
+        raise PolicyError("verify.tiles", "a source's book is not committed for exactly the tiles of the universe")
+
+
+def assemble(r: Replayed, collapsed: Collapsed, setting: Setting) -> PairingEquation:
+    """V5: F = lin + sum_j nu^j (c_j - c_j(z)), phi' = phi - phi(wz), and the three arguments of the pairing."""
+    curve, proof, points, z = setting.curve, r.proof, r.points, r.z
+    lin = linearise(r.circuit, collapsed, proof.c_z, proof.phi_wz, beta=r.beta, y=r.y, z=z, vectors=setting.vectors)
+    nu_power = [pow(r.nu, j, R) for j in range(1, len(proof.c_z) + 1)]
+    one = lin.one - sum(x * c for x, c in zip(nu_power, proof.c_z, strict=True))
+    bases = [curve.generator, points.m, points.phi, *r.p, *points.h, *points.Q, *points.limbs]
+    scalars = [one % R, lin.m, lin.phi, *lin.p, *lin.h, *lin.Q, *nu_power]
+    F = curve.msm(bases, scalars)
+    phi = curve.add(points.phi, curve.mul(curve.generator, -proof.phi_wz % R))
+    wz = root_of_unity(r.circuit.n) * z % R
+    A = curve.neg(curve.add(curve.add(curve.mul(points.W, (z + wz) % R), F), phi))
+    B = curve.msm([points.W, F, phi], [wz * z % R, wz, z])
+    return PairingEquation(points.W, A, B)
