@@ -1,6 +1,6 @@
 """Many proofs at once (section 5): one matrix product a circuit, one multi-scalar product, three pairings in all.
 
-Each proof's pairing equation is weighted by a fresh number in 1 .. 2^128 - 1, drawn from the system after all proofs are
+Each pairing equation is weighted by a fresh number in 1 .. 2^128 - 1, drawn from the system after all proofs are
 decoded, so that wrong ones cannot cancel.  When the sum fails, halves are tried with new weights until the bad proofs
 are named.  Malformed proofs are named at once and never reach the sum.  Bare openings (row authority, pledges) may join
 as pairing equations of their own.
