@@ -70,6 +70,11 @@ class Dense:
         """The same numbers in float64, exact because |A| < 2**52; what BLAS multiplies.  Made once."""
         return self.values.astype(np.float64)
 
+    @cached_property
+    def column_sum(self) -> float:
+        """max_i sum_j |A_j[i]|, to within 2^-38 of itself."""
+        return float(np.abs(self.as_float).sum(axis=0).max(initial=0.0))
+
 
 @dataclass(frozen=True)
 class Entries:
