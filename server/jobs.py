@@ -1,0 +1,255 @@
+"""The queue: every accepted submission is done once, whatever dies when.
+
+A job is claimed under a lease, which a heartbeat extends; a worker that dies lets it lapse, and another begins anew.
+`attempt` is the fence: finishing names the attempt that was claimed, so that a worker that slept through its lease
+changes nothing.  Doing the work twice must be harmless, and is: the log takes one attestation per (account, sequence),
+and worker.py looks there first.  Jobs of one account run in the order they came, one at a time (each attestation names
+its predecessor); between accounts turns are given out fairly, so that a hundred submissions of one account do not delay
+the first of another.
+
+`Queue` is what server and worker use.  `LeaseQueue` is the one for one machine, on the service's own database; past
+that, an existing engine on PostgreSQL behind the same five methods.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import sqlalchemy as sa
+
+from marginseal.errors import StorageError
+from server.store import Store
+from server.tables import FINAL_STATES, jobs, results, submissions
+
+Stage = Literal["queued", "claimed", "opened", "proving", "logging", "finished"]
+Clock = Callable[[], int]
+
+
+def now_ms() -> int:
+    """Unix milliseconds UTC, the clock of every table."""
+    return time.time_ns() // 1_000_000
+
+
+class Busy(StorageError):
+    """The queue is full, or the account has too many jobs in it.  Try again after `retry_after` seconds."""
+
+    def __init__(self, code: str, message: str, *, retry_after: int) -> None:
+        super().__init__(code, message)
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class Job:
+    """A claimed job: sealed bytes, and what is public about them."""
+
+    id: int
+    submission: str
+    account: str
+    sequence: int
+    epoch: bytes
+    prover_key: str
+    sealed: bytes
+    attempt: int
+    worker: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.  `code` says for all to see why it was refused; the reason itself is in `result`, sealed."""
+
+    state: Literal["attested", "refused"]
+    result: bytes | None
+    code: str | None = None
+    attestation: bytes | None = None
+    log_index: int | None = None
+
+
+class Queue(Protocol):
+    """What server and worker need of a queue."""
+
+    def enqueue(self, c: sa.Connection, submission: str, account: str, sequence: int) -> None:
+        """In the caller's transaction, with the submission itself: both or neither.  Busy when there is no room."""
+
+    def claim(self, worker: str) -> Job | None:
+        """The next job that is due, if any; it is this worker's until its lease lapses."""
+
+    def heartbeat(self, job: Job, stage: Stage) -> bool:
+        """Extend the lease and say how far the job is.  False: the job is no longer this worker's."""
+
+    def finish(self, job: Job, outcome: Outcome) -> bool:
+        """Record the outcome and the sealed answer, drop the sealed submission.  False: no longer this worker's."""
+
+    def retry(self, job: Job, code: str) -> bool:
+        """Try again later, or give up for an operator to see when the attempts are used up.  False as above."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds and counts.  The lease exceeds the longest time a worker may hold its interpreter without a heartbeat."""
+
+    lease_s: float = 15.0
+    max_attempts: int = 20
+    backoff_s: float = 1.0
+    backoff_max_s: float = 60.0
+    max_queued: int = 2_000
+    max_queued_per_account: int = 16
+
+
+class LeaseQueue:
+    """`Queue` on the service's database.  `forfeit` and `requeue` are for the supervisor and the operator."""
+
+    def __init__(self, store: Store, limits: Limits, clock: Clock = now_ms) -> None:
+        self._store, self._limits, self._clock = store, limits, clock
+
+    def enqueue(self, c: sa.Connection, submission: str, account: str, sequence: int) -> None:
+        live = sa.select(sa.func.count()).where(jobs.c.state.in_(("ready", "running")))
+        if c.execute(live).scalar_one() >= self._limits.max_queued:
+            raise Busy("queue.full", "the prover has more work than it takes", retry_after=self._retry_after(c))
+        if c.execute(live.where(jobs.c.account == account)).scalar_one() >= self._limits.max_queued_per_account:
+            raise Busy("queue.account-full", "this account has too many submissions waiting", retry_after=5)
+        now = self._clock()
+        c.execute(
+            sa.insert(jobs).values(
+                submission=submission,
+                account=account,
+                sequence=sequence,
+                state="ready",
+                turn=self._next_turn(c, account),
+                run_at=now,
+                attempt=0,
+                stage="queued",
+                created=now,
+            )
+        )
+
+    @staticmethod
+    def _next_turn(c: sa.Connection, account: str) -> int:
+        """Start-time fair queueing: one past the account's last turn, and no earlier than the turn now being served."""
+
+        def last(*where: sa.ColumnElement[bool]) -> int:
+            query = sa.select(jobs.c.turn).where(*where).order_by(jobs.c.turn.desc()).limit(1)
+            return c.scalar(query) or 0
+
+        served = max(last(jobs.c.state == state) for state in ("running", *FINAL_STATES))
+        return max(served, last(jobs.c.account == account)) + 1
+
+    @staticmethod
+    def _retry_after(c: sa.Connection) -> int:
+        """A guess at when there is room: the mean time of recent jobs, between 1 and 60 seconds."""
+        done = sa.select(jobs.c.finished - jobs.c.started).where(
+            jobs.c.started.is_not(None), jobs.c.state == "attested"
+        )
+        recent = [ms for ms in c.scalars(done.order_by(jobs.c.id.desc()).limit(16)) if ms is not None]
+        return 5 if not recent else min(60, max(1, round(sum(recent) / len(recent) / 1000)))
+
+    def claim(self, worker: str) -> Job | None:
+        now = self._clock()
+        ready = sa.and_(jobs.c.state == "ready", jobs.c.run_at <= now)
+        lapsed = sa.and_(jobs.c.state == "running", jobs.c.lease_until < now)
+        with self._store.read() as c:  # an idle worker takes no write lock
+            if c.scalar(sa.select(jobs.c.id).where(sa.or_(ready, lapsed)).limit(1)) is None:
+                return None
+        spent = sa.and_(lapsed, jobs.c.attempt >= self._limits.max_attempts)
+        earlier = jobs.alias("earlier")
+        waits = sa.exists().where(
+            earlier.c.account == jobs.c.account, earlier.c.state.in_(("ready", "running")), earlier.c.id < jobs.c.id
+        )
+        best = (
+            sa.select(jobs.c.id)
+            .where(sa.or_(ready, lapsed), ~waits)
+            .order_by(jobs.c.turn, jobs.c.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        with self._store.write() as c:
+            c.execute(
+                sa.update(jobs).where(spent).values(state="dead", code="job.abandoned", stage="finished", finished=now)
+            )
+            row = c.execute(
+                sa.update(jobs)
+                .where(jobs.c.id == best.scalar_subquery())
+                .values(
+                    state="running",
+                    worker=worker,
+                    lease_until=now + int(1000 * self._limits.lease_s),
+                    attempt=jobs.c.attempt + 1,
+                    stage="claimed",
+                    started=sa.func.coalesce(jobs.c.started, now),
+                )
+                .returning(jobs.c.id, jobs.c.submission, jobs.c.account, jobs.c.sequence, jobs.c.attempt)
+            ).one_or_none()
+            if row is None:
+                return None
+            s = c.execute(sa.select(submissions).where(submissions.c.id == row.submission)).one()
+        return Job(
+            row.id, row.submission, row.account, row.sequence, s.epoch, s.prover_key, s.sealed, row.attempt, worker
+        )
+
+    @staticmethod
+    def _mine(job: Job) -> sa.ColumnElement[bool]:
+        return sa.and_(
+            jobs.c.id == job.id,
+            jobs.c.state == "running",
+            jobs.c.worker == job.worker,
+            jobs.c.attempt == job.attempt,
+        )
+
+    def heartbeat(self, job: Job, stage: Stage) -> bool:
+        until = self._clock() + int(1000 * self._limits.lease_s)
+        with self._store.write() as c:
+            return (
+                c.execute(sa.update(jobs).where(self._mine(job)).values(lease_until=until, stage=stage)).rowcount == 1
+            )
+
+    def finish(self, job: Job, outcome: Outcome) -> bool:
+        with self._store.write() as c:
+            done = c.execute(
+                sa.update(jobs)
+                .where(self._mine(job))
+                .values(
+                    state=outcome.state,
+                    code=outcome.code,
+                    attestation=outcome.attestation,
+                    log_index=outcome.log_index,
+                    stage="finished",
+                    finished=self._clock(),
+                    lease_until=None,
+                )
+            )
+            if done.rowcount != 1:
+                return False
+            if outcome.result is not None:
+                c.execute(sa.insert(results).values(submission=job.submission, sealed=outcome.result))
+            c.execute(sa.update(submissions).where(submissions.c.id == job.submission).values(sealed=None))
+            return True
+
+    def retry(self, job: Job, code: str) -> bool:
+        now = self._clock()
+        if job.attempt >= self._limits.max_attempts:
+            values = {"state": "dead", "code": code, "stage": "finished", "finished": now, "lease_until": None}
+        else:
+            backoff = min(self._limits.backoff_max_s, self._limits.backoff_s * 2 ** (job.attempt - 1))
+            values = {"state": "ready", "code": code, "stage": "queued", "run_at": now + int(1000 * backoff)}
+        with self._store.write() as c:
+            return c.execute(sa.update(jobs).where(self._mine(job)).values(**values)).rowcount == 1
+
+    def forfeit(self, worker: str) -> int:
+        """End the leases of a worker whose process is known to be gone, so that nobody waits for them to lapse."""
+        with self._store.write() as c:
+            held = sa.update(jobs).where(jobs.c.state == "running", jobs.c.worker == worker)
+            return c.execute(held.values(lease_until=0)).rowcount
+
+    def requeue(self, c: sa.Connection, submission: str) -> bool:
+        """Give a dead job another round, in the operator's transaction.  False: not dead, or submitted anew."""
+        newer = jobs.alias("newer")
+        replaced = sa.exists().where(
+            newer.c.account == jobs.c.account,
+            newer.c.sequence == jobs.c.sequence,
+            newer.c.state.in_(("ready", "running", "attested")),
+        )
+        dead = sa.update(jobs).where(jobs.c.submission == submission, jobs.c.state == "dead", ~replaced)
+        fresh = dead.values(state="ready", attempt=0, code=None, stage="queued", run_at=self._clock(), finished=None)
+        return c.execute(fresh).rowcount == 1

@@ -1,0 +1,125 @@
+"""The database: one engine a process, durable transactions, migrations.
+
+SQLite runs in WAL mode with synchronous=FULL: a commit that returned survives power loss.  Every writing transaction
+starts with BEGIN IMMEDIATE, so that it waits for its turn at the start and never fails half-way for a lock.  The same
+code runs on PostgreSQL (`postgresql+psycopg://`), where both are what the server does anyway.
+What the tables mean is in tables.py; who writes what is left to jobs.py, parties.py, signatures.py and audit.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from marginseal.errors import StorageError
+
+BUSY_MS = 5_000
+
+
+class Store:
+    """Transactions on one database.  Make it after a fork, never before: connections do not cross processes.
+
+    StorageError store.unavailable when the database cannot be reached or stays locked."""
+
+    def __init__(self, url: str, *, busy_ms: int = BUSY_MS) -> None:
+        self.url = parsed = sa.make_url(url)
+        self.sqlite = parsed.get_backend_name() == "sqlite"
+        if self.sqlite and parsed.database not in (None, "", ":memory:"):
+            path = Path(str(parsed.database))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Created here so that no other mode ever shows; SQLite gives -wal and -shm the mode of the main file.
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        # hide_parameters: no bound value ever shows in an error message or a log line.
+        self._durable = sa.create_engine(parsed, hide_parameters=True, pool_size=8, max_overflow=32)
+        self._quick = self._durable
+        if self.sqlite:
+            self._quick = sa.create_engine(parsed, hide_parameters=True, pool_size=8, max_overflow=32)
+            _prepare_sqlite(self._durable, "FULL", busy_ms)
+            _prepare_sqlite(self._quick, "NORMAL", busy_ms)
+
+    @contextmanager
+    def write(self, *, durable: bool = True) -> Iterator[sa.Connection]:
+        """One transaction, committed when the block ends and rolled back when it raises.
+
+        durable=False: atomic and ordered all the same, but the last moments may be missing after a power loss (not
+        after a crash).  For nonces of reads alone, whose replay shows a caller what it has already seen."""
+        engine = self._durable if durable else self._quick
+        with _reachable(), engine.connect().execution_options(writes=True) as c, c.begin():
+            if not durable and not self.sqlite:
+                c.execute(sa.text("SET LOCAL synchronous_commit TO OFF"))
+            yield c
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """One snapshot."""
+        with _reachable(), self._durable.connect() as c, c.begin():
+            yield c
+
+    def close(self) -> None:
+        self._durable.dispose()
+        self._quick.dispose()
+
+
+@contextmanager
+def _reachable() -> Iterator[None]:
+    try:
+        yield
+    except (sa.exc.OperationalError, sa.exc.TimeoutError):
+        # `from None`: the driver's message may quote a statement.
+        raise StorageError("store.unavailable", "the database cannot be reached or stays locked") from None
+
+
+def _prepare_sqlite(engine: sa.Engine, synchronous: str, busy_ms: int) -> None:
+    @sa.event.listens_for(engine, "connect")
+    def _connect(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.isolation_level = None  # transactions begin where `_begin` says, not where the driver guesses
+        for pragma in (
+            f"busy_timeout={busy_ms}",
+            "journal_mode=WAL",
+            f"synchronous={synchronous}",
+            "foreign_keys=ON",
+            "secure_delete=ON",  # sealed bytes that were deleted are overwritten, not merely unlinked
+            "temp_store=MEMORY",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _alembic() -> AlembicConfig:
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def migrate(store: Store) -> None:
+    """Bring the database to this program's version, in one transaction."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    config = _alembic()
+    with store.write() as c:
+        config.attributes["connection"] = c
+        command.upgrade(config, "head")
+
+
+def check_version(store: Store) -> None:
+    """StorageError store.version unless the database is of exactly this program's version."""
+    with store.read() as c:
+        found = MigrationContext.configure(c).get_current_revision()
+    wanted = ScriptDirectory.from_config(_alembic()).get_current_head()
+    if found != wanted:
+        raise StorageError("store.version", f"the database is of version {found}, this program needs {wanted}")

@@ -1,0 +1,114 @@
+"""The database: durable, of the right version, and nothing PostgreSQL would not take."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from marginseal.errors import StorageError
+from server.store import Store, check_version, migrate
+from server.tables import audit, buckets, jobs, metadata, party_keys
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(f"sqlite:///{tmp_path}/service.db")
+    migrate(store)
+    return store
+
+
+def test_a_new_database_has_no_version_and_a_migrated_one_has_ours(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/service.db")
+    with pytest.raises(StorageError, match=r"store\.version"):
+        check_version(store)
+    migrate(store)
+    check_version(store)
+    migrate(store)
+    check_version(store)
+
+
+def test_the_migrations_make_the_tables_the_code_uses(store: Store) -> None:
+    with store.read() as c:
+        assert compare_metadata(MigrationContext.configure(c), metadata) == []
+        made = dict(c.execute(sa.text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")).all())
+    # Checks and partial indexes are invisible to alembic's comparison.
+    for table in metadata.sorted_tables:
+        for constraint in table.constraints:
+            if isinstance(constraint, sa.CheckConstraint):
+                assert str(constraint.sqltext) in made[table.name]
+    assert "WHERE state IN ('ready', 'running', 'attested')" in made["one_live_job"]
+
+
+def test_every_table_and_index_is_sql_that_postgresql_has() -> None:
+    dialect = postgresql.dialect()
+    for table in metadata.sorted_tables:
+        assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=dialect))
+        for index in table.indexes:
+            text = str(CreateIndex(index).compile(dialect=dialect))
+            assert ("WHERE" in text) == (index.name == "one_live_job")
+    assert "BIGSERIAL" in str(CreateTable(jobs).compile(dialect=dialect))
+    assert "SERIAL" not in str(CreateTable(audit).compile(dialect=dialect))
+
+
+def test_commits_are_synced_and_files_are_private(store: Store, tmp_path: Path) -> None:
+    with store.write() as c:
+        assert c.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+        assert c.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert c.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+        assert c.exec_driver_sql("PRAGMA secure_delete").scalar() == 1
+        c.execute(sa.insert(buckets).values(key="k", empty_at=1))
+    with store.write(durable=False) as c:
+        assert c.exec_driver_sql("PRAGMA synchronous").scalar() == 1
+    for path in tmp_path.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
+    row = sa.insert(buckets).values(key="k", empty_at=1)
+    with pytest.raises(sa.exc.IntegrityError), store.write() as c:
+        assert c.execute(row).rowcount == c.execute(row).rowcount
+    with store.read() as c:
+        assert c.scalar(sa.select(sa.func.count()).select_from(buckets)) == 0
+
+
+def test_a_locked_database_is_an_error_of_ours_without_a_statement(store: Store) -> None:
+    other = Store(str(store.url), busy_ms=10)
+    with store.write(), pytest.raises(StorageError, match=r"store\.unavailable") as e, other.write():
+        pass
+    assert "BEGIN" not in str(e.value)
+
+
+def test_bound_values_show_in_no_error(store: Store) -> None:
+    row = {"key_id": "k", "kind": "account", "party": "MARKER-9f2c", "public": b"", "created": 0}
+    with pytest.raises(sa.exc.IntegrityError) as e, store.write() as c:
+        c.execute(sa.insert(party_keys).values(**row))
+    assert "MARKER-9f2c" not in str(e.value)
+
+
+def test_what_a_killed_process_committed_is_there(tmp_path: Path) -> None:
+    """kill -9 right after a commit returned: the row is there; in the middle of a transaction: it is not."""
+    code = """
+import os, signal, sys
+import sqlalchemy as sa
+from server.store import Store, migrate
+from server.tables import buckets
+store = Store(sys.argv[1]); migrate(store)
+with store.write() as c: c.execute(sa.insert(buckets).values(key="committed", empty_at=1))
+with store.write() as c:
+    c.execute(sa.insert(buckets).values(key="half", empty_at=1))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    url = f"sqlite:///{tmp_path}/service.db"
+    run = subprocess.run([sys.executable, "-c", code, url], check=False)
+    assert run.returncode == -9
+    with Store(url).read() as c:
+        assert c.scalars(sa.select(buckets.c.key)).all() == ["committed"]
