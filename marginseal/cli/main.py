@@ -1,0 +1,55 @@
+"""The command `marginseal`: verbs, exit statuses, and the promise that no traceback reaches a user.
+
+Exit status 0: done, or accepted.  2: wrong usage.  3 to 10: the class of the error (`marginseal.errors`).  70: a fault
+of ours.  With `--json` errors come as JSON on standard error too.  Each verb lives in a module of its own and imports
+what it needs when it runs, so that `--help` is instant.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import typer
+
+from marginseal.errors import MarginSealError, Unsatisfied
+
+app = typer.Typer(
+    help="Prove a portfolio's margin health to a venue that never sees the portfolio.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def fail(error: MarginSealError, *, as_json: bool) -> int:
+    """Tell the error; the amount of a shortfall goes to the owner's terminal alone, never into JSON or a log."""
+    if as_json:
+        body: dict[str, Any] = {"error": {"code": error.code, "message": error.message}}
+        if isinstance(error, Unsatisfied):
+            body["error"]["line"] = error.line
+        print(json.dumps(body), file=sys.stderr)
+    else:
+        print(f"refused: {error}", file=sys.stderr)
+        if isinstance(error, Unsatisfied) and error.shortfall and sys.stderr.isatty():
+            print(f"  short by {error.shortfall} (in the rule's unit)", file=sys.stderr)
+    return error.exit_status
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    as_json = "--json" in sys.argv
+    try:
+        app()
+    except MarginSealError as e:
+        sys.exit(fail(e, as_json=as_json))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(141)
+    except Exception as e:
+        # The type alone: a message could carry what was being worked on.
+        print(f"internal fault ({type(e).__name__}): please report it [internal]", file=sys.stderr)
+        sys.exit(70)
