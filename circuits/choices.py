@@ -1,0 +1,113 @@
+"""How the prover picks the variables nobody gives him; evaluation and witness follow these, nothing depends on them.
+
+Soundness never rests on a choice: whatever a cheating prover puts there, the equations hold or they do not.  These are
+the best choices, so that every portfolio within the rule has a witness.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isqrt
+
+import numpy as np
+
+from circuits.expr import Expr, Known, Text, text
+from circuits.products import Integers, integers, positive_part
+
+
+@dataclass(frozen=True, eq=False)
+class Exactly:
+    """The value of an expression, which its range makes non-negative where the rule holds."""
+
+    expr: Expr
+
+    def values(self, known: Known) -> Integers:
+        return known.of(self.expr)
+
+    @property
+    def shown(self) -> Text:
+        return self.expr.shown
+
+
+@dataclass(frozen=True, eq=False)
+class PositivePart:
+    """max(0, e), on some rows of the family alone if they are given."""
+
+    expr: Expr
+    rows: tuple[int, ...] | None = None
+
+    def values(self, known: Known) -> Integers:
+        family = positive_part(known.of(self.expr))
+        return family if self.rows is None else family[list(self.rows)]
+
+    @property
+    def shown(self) -> Text:
+        return text("max(0, ", r"\max(0,\ ") + self.expr.shown + text(")")
+
+
+@dataclass(frozen=True, eq=False)
+class Largest:
+    """The rank-th largest of a family (1 is the maximum), and 0 if that is less and `floored`."""
+
+    expr: Expr
+    rank: int = 1
+    floored: bool = True
+
+    def values(self, known: Known) -> Integers:
+        family = np.sort(known.of(self.expr))
+        value = int(family[len(family) - self.rank])
+        return integers([max(0, value) if self.floored else value])
+
+    @property
+    def shown(self) -> Text:
+        rank = "" if self.rank == 1 else f"{self.rank}. "
+        body = text(f"{rank}largest of ", rf"\text{{{rank}largest of }}") + self.expr.shown
+        return text("max(0, ", r"\max(0,\ ") + body + text(")") if self.floored else body
+
+
+@dataclass(frozen=True, eq=False)
+class Marked:
+    """1 for the `count` largest members of a family that exceed zero, the first of equals first; 0 for the others."""
+
+    expr: Expr
+    count: int
+
+    def values(self, known: Known) -> Integers:
+        family = known.of(self.expr)
+        out = np.zeros(len(family), dtype=np.int64)
+        out[np.argsort(-family, kind="stable")[: self.count]] = 1
+        return np.where(family > 0, out, 0)
+
+    @property
+    def shown(self) -> Text:
+        return text(f"1 for the {self.count} largest ", rf"1 \text{{ for the {self.count} largest }}") + self.expr.shown
+
+
+@dataclass(frozen=True, eq=False)
+class Quotient:
+    """floor(e / divisor)."""
+
+    expr: Expr
+    divisor: int
+
+    def values(self, known: Known) -> Integers:
+        return np.asarray(known.of(self.expr) // self.divisor)
+
+    @property
+    def shown(self) -> Text:
+        return text("⌊", r"\lfloor ") + self.expr.shown + text(f" / {self.divisor}⌋", rf" / {self.divisor} \rfloor")
+
+
+@dataclass(frozen=True, eq=False)
+class RootUp:
+    """The least K >= 0 with K**2 >= e."""
+
+    expr: Expr
+
+    def values(self, known: Known) -> Integers:
+        squares = known.of(self.expr)
+        return integers([isqrt(int(x) - 1) + 1 if x > 0 else 0 for x in squares])
+
+    @property
+    def shown(self) -> Text:
+        return text("⌈√(", r"\left\lceil \sqrt{") + self.expr.shown + text(")⌉", r"} \right\rceil")
