@@ -71,7 +71,7 @@ class RiskEpoch:
     delta            (N,)   profit of one lot per +1 % of its underlying's index, ticks: 0.01 S dV/dS
     gamma            (N,)   change of that delta per further +1 %, ticks: (0.01 S)**2 d2V/dS2
     vega             (N,)   profit of one lot per +1 volatility point, ticks: 0.01 dV/dsigma
-    max_lots         (N,)   bound on |lots| of one account, 1 <= max_lots < 2**43
+    max_lots         (N,)   bound on |lots| of one book, 1 <= max_lots < 2**43
     rounding_error   (N,)   largest error of value + P over the scenarios, 1/1000 tick, rounded up, >= 0
     parameters       name -> integer below 2**53; see PARAMETER_BOUNDS and docs/formats.md
 

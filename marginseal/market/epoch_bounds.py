@@ -27,7 +27,7 @@ MAX_UNDERLYINGS = 256
 MAX_PARAMETERS = 2**12
 MAX_HEADER_BYTES = 16 * 2**20
 MAX_ENTRY = 2**40  # |P|, |value|, charges, Greeks: below this
-MAX_LOTS = 2**43  # |lots| of one instrument: below this
+MAX_LOTS = 2**43  # |lots| of one instrument in one book: below this
 MAX_RANGE = 7 * 86_400  # an epoch lives at most a week
 
 # The arrays of an epoch in their order on the wire; the matrix comes last.

@@ -7,6 +7,9 @@ What a document means, and which fields it needs, is left to its own module.
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -20,6 +23,7 @@ MAX_NAME_BYTES = 64
 MAX_TIME = 253_402_300_799  # 9999-12-31T23:59:59Z, the last second that ISO 8601 spells with four digits
 MAX_SAFE_INTEGER = 2**53 - 1  # the largest integer RFC 8785 lets a JSON document carry
 
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?", re.ASCII)
 _SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,15}", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -135,3 +139,72 @@ def array(value: object, what: str, *, high: int) -> list[Any]:
     if len(value) > high:
         raise RangeError("field.out-of-range", f"{what}: has more than {high} items")
     return value
+
+
+def table(value: object, what: str, *, high: int) -> dict[str, Any]:
+    """A JSON object of at most `high` free keys.  InputError field.object, RangeError field.out-of-range."""
+    if not isinstance(value, dict):
+        raise InputError("field.object", f"{what}: must be a JSON object")
+    if len(value) > high:
+        raise RangeError("field.out-of-range", f"{what}: has more than {high} entries")
+    return value
+
+
+def pretty(document: Mapping[str, Any]) -> bytes:
+    """A JSON file whose diffs read well: one top-level field a line, and one line for each entry of a long one."""
+    lines = []
+    for key, value in document.items():
+        text = json.dumps(value, ensure_ascii=False)
+        if len(text) > 100 and isinstance(value, list):
+            text = "[\n" + ",\n".join("  " + json.dumps(v, ensure_ascii=False) for v in value) + "\n ]"
+        elif len(text) > 100 and isinstance(value, dict):
+            entries = (json.dumps({k: v}, ensure_ascii=False)[1:-1] for k, v in value.items())
+            text = "{\n" + ",\n".join("  " + entry for entry in entries) + "\n }"
+        lines.append(f" {json.dumps(key)}: {text}")
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def choice(value: object, what: str, allowed: tuple[str, ...]) -> str:
+    """One of a few words.  InputError field.choice."""
+    if not isinstance(value, str) or value not in allowed:
+        raise InputError("field.choice", f"{what}: must be one of {', '.join(allowed)}")
+    return value
+
+
+def exact(value: Decimal, what: str, low: str, high: str) -> Decimal:
+    """A Decimal that a file can carry unchanged: `decimal` of its `decimal_text`.  InputError, RangeError field.*."""
+    if not isinstance(value, Decimal) or not value.is_finite():
+        raise InputError("field.decimal", f"{what}: must be a finite decimal")
+    return decimal(decimal_text(value), what, low=low, high=high)
+
+
+def whole(text: str, what: str) -> int:
+    """A whole number as a table spells it: a minus sign if negative, 1..19 digits, no leading zeros.  field.integer."""
+    if not _WHOLE.fullmatch(text):
+        raise InputError("field.integer", f"{what}: must be a whole number")
+    return int(text)
+
+
+def csv_rows(data: bytes, what: str, *, columns: tuple[str, ...], high: int) -> list[tuple[int, dict[str, str]]]:
+    """(line number, row) of a comma-separated UTF-8 table with exactly this header.  InputError csv.*, RangeError."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError("csv.not-utf8", f"{what}: not UTF-8 text") from None
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    out: list[tuple[int, dict[str, str]]] = []
+    try:
+        header = next(reader, [])
+        if tuple(header) != columns:
+            raise InputError("csv.header", f"{what}: the first line must be {','.join(columns)}")
+        for row in reader:
+            if not row:
+                continue
+            if len(row) != len(columns):
+                raise InputError("csv.columns", f"{what}: line {reader.line_num} has {len(row)} fields")
+            if len(out) == high:
+                raise RangeError("csv.too-long", f"{what}: more than {high} rows")
+            out.append((reader.line_num, dict(zip(columns, row, strict=True))))
+    except csv.Error as e:
+        raise InputError("csv.malformed", f"{what}: line {reader.line_num}: {e}") from None
+    return out
