@@ -12,6 +12,7 @@ bytes that came in.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Protocol, TypeAlias
@@ -111,7 +112,7 @@ class Curve(Protocol):
         """The same on the twist."""
 
 
-def check_flags(data: bytes, size: int) -> bytes:
+def check_flags(data: bytes, size: int) -> None:
     """What can be refused before any arithmetic: length, flags, infinity, coordinates at or above p.
 
     DecodeError point.length, point.infinity, point.malformed."""
@@ -125,7 +126,6 @@ def check_flags(data: bytes, size: int) -> bytes:
     for coordinate in (first, data[G1_BYTES:]):
         if int.from_bytes(coordinate, "big") >= P:
             raise DecodeError("point.malformed", "a coordinate at or above the field prime")
-    return data
 
 
 def check_round_trip(data: bytes, encoded: bytes) -> None:
@@ -148,22 +148,27 @@ def compress_g2(affine: bytes) -> bytes:
     return bytes([x_1[0] | flags]) + x_1[1:] + x_0
 
 
+@cache
 def _arkworks() -> Curve:
     from marginseal.algebra.curve_arkworks import ArkworksCurve
 
     return ArkworksCurve()
 
 
+@cache
 def _reference() -> Curve:
+    # py-ecc raises the interpreter's recursion limit a hundredfold when it is imported, for all the process; with that
+    # a deeply nested document overflows the stack of the JSON parser instead of being refused.
+    limit = sys.getrecursionlimit()
     from marginseal.algebra.curve_reference import ReferenceCurve
 
+    sys.setrecursionlimit(limit)
     return ReferenceCurve()
 
 
 _BACKENDS: dict[str, Callable[[], Curve]] = {"arkworks": _arkworks, "reference": _reference}
 
 
-@cache
 def backend(name: str = "arkworks") -> Curve:
     """The backend of that name, one object per process.  ValueError for a name that is none."""
     if name not in _BACKENDS:

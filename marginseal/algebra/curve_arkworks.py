@@ -42,7 +42,7 @@ class ArkworksCurve:
         self.generator_g2: G2 = G2Point.from_compressed_bytes(GENERATOR_G2)
 
     def decode_g1(self, data: bytes) -> G1:
-        data = check_flags(bytes(data), G1_BYTES)
+        check_flags(data, G1_BYTES)
         try:
             # "unchecked" leaves out the subgroup alone: a compressed point that is not on the curve has no y.
             p = G1Point.from_compressed_bytes_unchecked(data)
@@ -54,7 +54,7 @@ class ArkworksCurve:
         return p
 
     def decode_g2(self, data: bytes) -> G2:
-        data = check_flags(bytes(data), G2_BYTES)
+        check_flags(data, G2_BYTES)
         try:
             q = G2Point.from_compressed_bytes_unchecked(data)
         except ValueError:

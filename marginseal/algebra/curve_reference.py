@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 from py_ecc.bls.hash_to_curve import hash_to_G1
 from py_ecc.bls.point_compression import modular_squareroot_in_FQ2
 from py_ecc.fields import optimized_bls12_381_FQ as FQ
 from py_ecc.fields import optimized_bls12_381_FQ2 as FQ2
 from py_ecc.fields import optimized_bls12_381_FQ12 as FQ12
-from py_ecc.optimized_bls12_381.optimized_curve import Z1, b, b2, normalize
+from py_ecc.optimized_bls12_381.optimized_curve import Z1, Z2, b, b2, normalize
 from py_ecc.optimized_bls12_381.optimized_curve import add as ec_add
+from py_ecc.optimized_bls12_381.optimized_curve import double as ec_double
 from py_ecc.optimized_bls12_381.optimized_curve import is_inf as ec_is_inf
 from py_ecc.optimized_bls12_381.optimized_curve import is_on_curve as ec_is_on_curve
-from py_ecc.optimized_bls12_381.optimized_curve import multiply as ec_multiply
 from py_ecc.optimized_bls12_381.optimized_curve import neg as ec_neg
 from py_ecc.optimized_bls12_381.optimized_pairing import final_exponentiate, pairing
 
@@ -57,6 +58,16 @@ def _numbers(data: bytes) -> list[int]:
     return numbers
 
 
+def _multiply(p: Any, x: int, zero: Any) -> Any:
+    """x p by doubling and adding, x >= 0.  A loop: the library's own product recurses once for each bit."""
+    total = zero
+    for bit in bin(x)[2:]:
+        total = ec_double(total)
+        if bit == "1":
+            total = ec_add(total, p)
+    return total
+
+
 class ReferenceCurve:
     """`Curve` on `py_ecc.optimized_bls12_381`."""
 
@@ -67,7 +78,7 @@ class ReferenceCurve:
         self.generator_g2: G2 = self.decode_g2(GENERATOR_G2)
 
     def decode_g1(self, data: bytes) -> G1:
-        data = check_flags(bytes(data), G1_BYTES)
+        check_flags(data, G1_BYTES)
         x = _number(bytes([data[0] & 0x1F]) + data[1:])
         y_squared = (x * x * x + 4) % P
         y = pow(y_squared, (P + 1) // 4, P)  # p = 3 (mod 4)
@@ -82,7 +93,7 @@ class ReferenceCurve:
         return p
 
     def decode_g2(self, data: bytes) -> G2:
-        data = check_flags(bytes(data), G2_BYTES)
+        check_flags(data, G2_BYTES)
         x = FQ2([_number(data[48:]), _number(bytes([data[0] & 0x1F]) + data[1:48])])
         y = modular_squareroot_in_FQ2(x * x * x + b2)
         if y is None:
@@ -111,17 +122,17 @@ class ReferenceCurve:
         return ec_neg(p)
 
     def mul(self, p: G1, x: int) -> G1:
-        return ec_multiply(p, x % R)
+        return _multiply(p, x % R, Z1)
 
     def mul_g2(self, q: G2, x: int) -> G2:
-        return ec_multiply(q, x % R)
+        return _multiply(q, x % R, Z2)
 
     def msm(self, points: Sequence[G1], scalars: Sequence[int]) -> G1:
         if len(points) != len(scalars):
             raise ValueError(f"{len(points)} points and {len(scalars)} scalars")
         total = Z1
         for p, x in zip(points, scalars, strict=True):
-            total = ec_add(total, ec_multiply(p, x % R))
+            total = ec_add(total, self.mul(p, x))
         return total
 
     def msm_le_bytes(self, points: Sequence[G1], scalars: bytes) -> G1:
@@ -181,7 +192,7 @@ class ReferenceCurve:
         return b"".join(c.to_bytes(48, "big") for c in coordinates)
 
     def in_subgroup_g1(self, p: G1) -> bool:
-        return bool(ec_is_on_curve(p, b) and ec_is_inf(ec_multiply(p, R)))
+        return bool(ec_is_on_curve(p, b) and ec_is_inf(_multiply(p, R, Z1)))
 
     def in_subgroup_g2(self, q: G2) -> bool:
-        return bool(ec_is_on_curve(q, b2) and ec_is_inf(ec_multiply(q, R)))
+        return bool(ec_is_on_curve(q, b2) and ec_is_inf(_multiply(q, R, Z2)))

@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from functools import cache
 from itertools import accumulate
-from operator import mul
+from operator import add, mul
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -118,20 +118,36 @@ class FieldVectors(Protocol):
 
 
 @cache
-def _twiddles(n: int) -> list[int]:
-    """w^0 .. w^(n/2 - 1)."""
+def _plan(n: int) -> tuple[list[list[int]], list[int]]:
+    """For n >= 2: the roots of every level but the last, pair by pair, and the order in which the results come out."""
+    levels = n.bit_length() - 1
     w = root_of_unity(n)
-    return list(accumulate(range(n // 2 - 1), lambda x, _: x * w % R, initial=1))
+    roots = list(accumulate(range(n // 2 - 1), lambda x, _: x * w % R, initial=1))
+    twiddles = [[roots[i >> k << k] for i in range(n // 2)] for k in range(levels - 1)]
+    bit_reversed = [0]
+    for k in range(levels):
+        bit_reversed += [i + (n >> k + 1) for i in bit_reversed]
+    return twiddles, bit_reversed
 
 
-def _transform(v: list[int]) -> list[int]:
-    """`ntt` up to a reduction: only the product of a butterfly is reduced, so values stay below (1 + log2 n) r."""
-    n = len(v)
-    if n == 1:
-        return v
-    even, odd = _transform(v[::2]), _transform(v[1::2])
-    turned = [x * w % R for x, w in zip(odd, _twiddles(n), strict=True)]
-    return [a + b for a, b in zip(even, turned, strict=True)] + [a - b for a, b in zip(even, turned, strict=True)]
+def _transform(x: list[int]) -> list[int]:
+    """`ntt` by decimation in frequency, in the form where every level pairs i with i + n/2 and writes 2i and 2i + 1.
+
+    Whole lists at a time are what plain Python does best.  Sums are reduced at the last level only; until then they
+    stay below n r in absolute value, and the remainder of a Python integer is never negative."""
+    if len(x) == 1:
+        return x[:]
+    half = len(x) // 2
+    twiddles, order = _plan(len(x))
+    x = x[:]
+    for roots in twiddles:
+        a, b = x[:half], x[half:]
+        x[::2] = map(add, a, b)
+        x[1::2] = [(p - q) * w % R for p, q, w in zip(a, b, roots, strict=True)]
+    a, b = x[:half], x[half:]
+    x[::2] = [(p + q) % R for p, q in zip(a, b, strict=True)]
+    x[1::2] = [(p - q) % R for p, q in zip(a, b, strict=True)]
+    return [x[i] for i in order]
 
 
 class PythonVectors:
@@ -221,12 +237,12 @@ class PythonVectors:
 
     def ntt(self, v: Vector) -> Vector:
         root_of_unity(len(v))  # a ValueError for a length without a transform
-        return [x % R for x in _transform(v)]
+        return _transform(v)
 
     def intt(self, v: Vector) -> Vector:
         # Values at w^(-i) instead of w^i: the transform with all entries but the first in reverse.
-        scale = inverse(len(v))
         values = self.ntt(v)
+        scale = inverse(len(v))
         return [x * scale % R for x in values[:1] + values[:0:-1]]
 
     def evaluate(self, coeffs: Vector, x: int) -> int:
