@@ -8,14 +8,17 @@ proofs, and it has to be exact: a rounding is a forged equation.  rho^j is writt
 and every integer product below stays exact because its partial sums cannot leave the type's exact range:
 
     dense   float64 (BLAS)  sum_j |A_j[i]| < 2^38 - 1   =>  |partial sums| < 2^53
-    single  int64           sum_j |A_j[i]| < 2^47       =>  |partial sums| < 2^62
+    single  int64           sum_j |A_j[i]| < 2^46       =>  |partial sums| < 2^61
 
 Where a matrix is larger (section 3 allows sums below 2^52) it is split, A = 2^24 A_hi + A_lo, |A_lo| <= 2^23, both
-halves well inside: M <= 2^14 gives sum |A_lo| <= 2^37, and sum |A_hi| <= 2^28 + 2^14.
+halves well inside: M <= 2^14 gives sum |A_lo| <= 2^37, and sum |A_hi| <= 2^28 + 2^14, over all of a target together.
+Blocks that stay whole are bounded one by one, so their number counts too: up to 2^8 of them add up to less than 2^61,
+and with the single coefficients to less than 2^62; a target with more of them has all of them split.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,7 +33,8 @@ DIGIT_BITS = 16
 DIGITS = 16
 SPLIT_BITS = 24
 DENSE_EXACT = 2**38 - 1
-SINGLE_EXACT = 2**47
+SINGLE_EXACT = 2**46
+MOST_WHOLE = 2**8
 
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
@@ -63,9 +67,9 @@ def split(values: Int64) -> tuple[Int64, Int64]:
     return hi, values - (hi << SPLIT_BITS)
 
 
-def dense_product(dense: Dense, digits: Float64) -> list[tuple[int, Int64]]:
-    """A^T digits, exact, as (power of two, int64 (k, columns)) parts to be added."""
-    if dense.column_sum < DENSE_EXACT:
+def dense_product(dense: Dense, digits: Float64, *, crowded: bool = False) -> list[tuple[int, Int64]]:
+    """A^T digits, exact, as (power of two, int64 (k, columns)) parts to be added; crowded: one of very many blocks."""
+    if dense.column_sum < DENSE_EXACT and not crowded:
         parts = [(0, dense.as_float)]
     else:
         hi, lo = split(dense.values)
@@ -102,10 +106,11 @@ def _accumulate(
             by_shift[shift][row : row + len(rows)] += rows
 
     as_float = digits.astype(np.float64) if dense else None
+    blocks = Counter(block.target for block in dense)
     for block in dense:
         assert as_float is not None
-        m = block.values.shape[0]
-        add(block.target, block.row, dense_product(block, as_float[block.equation : block.equation + m]))
+        rows = as_float[block.equation : block.equation + block.values.shape[0]]
+        add(block.target, block.row, dense_product(block, rows, crowded=blocks[block.target] > MOST_WHOLE))
     for target in np.unique(entries.target):
         chosen = np.flatnonzero(entries.target == target)
         chosen = chosen[np.argsort(entries.row[chosen], kind="stable")]
