@@ -84,6 +84,16 @@ def test_one_flipped_bit_is_another_point_or_none(x: int, bit: int) -> None:
     assert (answer == "accept") == (bit == 2)  # the sign; another x of a subgroup point is out of anybody's luck
 
 
+def test_second_line_behind_the_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compiled decoder takes several encodings of infinity; even unseen by the first check none comes back."""
+    monkeypatch.setattr("marginseal.algebra.curve_arkworks.check_flags", lambda data, size: None)
+    for decode, size in ((FAST.decode_g1, 48), (FAST.decode_g2, 96)):
+        for alias in (b"\xe0" + bytes(size - 1), b"\xc0" + bytes(size - 2) + b"\x01"):
+            with pytest.raises(DecodeError) as e:
+                decode(alias)
+            assert e.value.code == "point.malformed"
+
+
 @both
 def test_the_sign_flag_is_the_negation(curve: Curve) -> None:
     p = curve.mul(curve.generator, 987654321)
