@@ -11,8 +11,10 @@ from math import isqrt
 
 import numpy as np
 
-from circuits.expr import Expr, Known, Text, text
+from circuits.expr import Coef, Expr, Known, Text, text
 from circuits.products import Integers, integers, positive_part
+
+_FLOOR, _FLOOR_END = text("⌊", r"\lfloor "), text("⌋", r" \rfloor")
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,17 +87,23 @@ class Marked:
 
 @dataclass(frozen=True, eq=False)
 class Quotient:
-    """floor(e / divisor)."""
+    """floor(e / divisor), or the ceiling."""
 
     expr: Expr
-    divisor: int
+    divisor: Coef
+    up: bool = False
 
     def values(self, known: Known) -> Integers:
-        return np.asarray(known.of(self.expr) // self.divisor)
+        value, divisor = known.of(self.expr), self.divisor.value
+        return np.asarray(-(-value // divisor) if self.up else value // divisor)
 
     @property
     def shown(self) -> Text:
-        return text("⌊", r"\lfloor ") + self.expr.shown + text(f" / {self.divisor}⌋", rf" / {self.divisor} \rfloor")
+        left, right = (text("⌈", r"\lceil "), text("⌉", r" \rceil")) if self.up else (_FLOOR, _FLOOR_END)
+        body = self.expr.shown
+        if len(self.expr.pieces) > 1:
+            body = text("(") + body + text(")")
+        return left + body + text(" / ") + self.divisor.name + right
 
 
 @dataclass(frozen=True, eq=False)

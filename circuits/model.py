@@ -32,6 +32,7 @@ from circuits.expr import (
     Matrix,
     Net,
     Row,
+    Text,
     each,
     placed,
     squares,
@@ -43,6 +44,7 @@ from marginseal.records.statement import INPUT_BOUND
 
 C = TypeVar("C", Coef, Row, Matrix)
 
+_LEQ = text(" ≤ ", r" \le ")
 _STEP = 40  # bits of one step of `Model.multiple`
 
 PLEDGE_BITS = 55
@@ -58,13 +60,16 @@ class Link:
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """`expr = 0`, or `expr >= 0` with the slack that makes it an equation `expr - slack = 0`, for every member."""
+    """`expr = 0`, or `expr >= 0` with the slack that makes it an equation `expr - slack = 0`, for every member.
+
+    `shown` replaces the printed mathematics where the encoding would hide it; None prints the expression."""
 
     label: str
     expr: Expr
     slack: Block | None
     index: str
     why: str
+    shown: Text | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,10 +132,9 @@ class Model:
         self.blocks += [long, short]
         return q
 
-    def signed_holdings(self, bits: int) -> Block:
-        """Signed lots q of at least `bits` bits on one signed vector, bound to what the sources committed."""
-        high = 2 ** (bits - 1) - 1
-        self.lots = Block(text("q"), "i", self.instruments, -high, high, "signed lots of instrument i")
+    def signed_holdings(self, high: int, limits: Ints | None = None) -> Block:
+        """Signed lots q, |q_i| <= high and limits_i, on one signed vector bound to what the sources committed."""
+        self.lots = Block(text("q"), "i", self.instruments, -high, high, "signed lots of instrument i", limits)
         self.blocks.append(self.lots)
         return self.lots
 
@@ -176,32 +180,33 @@ class Model:
         self.equal(f"{symbol} is 0 or 1", each(b) + each(rest) - 1, index, "two unsigned numbers that add up to one")
         return b
 
-    def multiple(self, block: Block, factor: int) -> Expr:
-        """factor * x_s for a factor beyond the matrix bound of 2**52, in steps of at most 2**40."""
-        out, step = block, 0
-        while factor >> _STEP:
-            low, high = out.low << _STEP, out.high << _STEP
-            step += 1
+    def multiple(self, block: Block, factor: Coef) -> Expr:
+        """factor * x_s, or a little more (unsigned x), for factors beyond the matrix bound: in steps of 2**40."""
+        out, rest, symbol = block, factor.value, block.symbol.plain
+        while rest >> _STEP:
             grown = (2**_STEP) * each(out)
-            symbol = block.symbol.plain + "*" * step
-            out = self.variable(symbol, block.index, block.count, low, high, f"2^{_STEP * step} times", Exactly(grown))
+            symbol += "*"
+            out = self.variable(
+                symbol, block.index, block.count, 0, out.high << _STEP, "2^40 times the one before", Exactly(grown)
+            )
             self.equal(f"{symbol} is a multiple", each(out) - grown, block.index, "exact multiples")
-            factor = -(-factor >> _STEP)
-        return factor * each(out)
+            rest = -(-rest >> _STEP)
+        return (rest * each(out)).named(factor.name + text("·", r" \cdot ") + block.symbol.at(block.index))
 
-    def floor(self, symbol: str, index: str, expr: Expr, divisor: int, meaning: str) -> Block:
-        """u = floor(e / divisor):  e = divisor * u + rem,  rem + rem' = divisor - 1, both unsigned."""
-        if divisor < 1:
+    def floor(self, symbol: str, index: str, expr: Expr, divisor: Coef, meaning: str) -> Block:
+        """u = floor(e / c):  e = c u + rem,  rem + rem' = c - 1, both unsigned."""
+        c = divisor.value
+        if c < 1:
             raise RuleError("rule.scale", "a scale below one")
         low, high = value_range(expr)
-        u = self.variable(symbol, index, expr.count, low // divisor, high // divisor, meaning, Quotient(expr, divisor))
+        u = self.variable(symbol, index, expr.count, low // c, high // c, meaning, Quotient(expr, divisor))
         rest = expr - divisor * each(u)
-        self_text = f"remainder of {symbol}"
-        rem = self.variable("ρ", index, expr.count, 0, divisor - 1, self_text, Exactly(rest), r"\rho")
-        room = Exactly(divisor - 1 - each(rem))
-        other = self.variable("ρ'", index, expr.count, 0, divisor - 1, f"room above the {self_text}", room, r"\rho'")
+        what = f"remainder of {symbol}"
+        rem = self.variable("ρ", index, expr.count, 0, c - 1, what, Exactly(rest), r"\rho")
+        room = Exactly(-each(rem) + divisor - 1)
+        other = self.variable("ρ'", index, expr.count, 0, c - 1, f"room above the {what}", room, r"\rho'")
         self.equal(f"{symbol} is a floor", rest - each(rem), index, "division with remainder")
-        self.equal(f"{self_text} below the scale", each(rem) + each(other) - (divisor - 1), index, "0 <= rem < scale")
+        self.equal(f"{what} in range", each(rem) + each(other) + 1 - divisor, index, "so 0 ≤ ρ < c")
         return u
 
     def norm(self, symbol: str, weights: Row, u: Block, meaning: str) -> Block:
@@ -228,13 +233,30 @@ class Model:
         """e_s = 0 for every s."""
         self.lines.append(Line(label, expr, None, index, why))
 
-    def nonneg(self, label: str, expr: Expr, index: str = "", why: str = "", high: int | None = None) -> Block:
+    def nonneg(
+        self,
+        label: str,
+        expr: Expr,
+        index: str = "",
+        why: str = "",
+        high: int | None = None,
+        shown: Text | None = None,
+    ) -> Block:
         """e_s >= 0 for every s, by an unsigned slack as wide as the range of e, or up to `high` where the rule knows
         that no portfolio within it needs more."""
         top = max(0, value_range(expr)[1]) if high is None else high
         slack = self.variable(f"s[{label}]", index, expr.count, 0, top, f"slack of {label}", Exactly(expr))
-        self.lines.append(Line(label, expr, slack, index, why))
+        self.lines.append(Line(label, expr, slack, index, why, shown))
         return slack
+
+    def within(self, label: str, expr: Expr, limit: Coef, why: str = "") -> None:
+        """-limit <= e <= limit in two lines, the second over the slack of the first: e is written once."""
+        lower = self.nonneg(
+            f"{label}, lower", expr + limit, "", why, 2 * limit.value, text("−", "-") + limit.name + _LEQ + expr.shown
+        )
+        self.nonneg(
+            f"{label}, upper", 2 * limit.value - each(lower), "", why, 2 * limit.value, expr.shown + _LEQ + limit.name
+        )
 
     def quantity(self, name: str, expr: Expr, meaning: str) -> None:
         self.quantities.append(Quantity(name, expr, meaning))

@@ -8,8 +8,10 @@ raising long and short together would make value out of nothing, since only thei
 
 from __future__ import annotations
 
-from circuits.expr import Coef, Expr, Net, total
+from circuits.choices import Quotient
+from circuits.expr import Coef, Expr, Net, each, total
 from circuits.model import Model
+from circuits.ranges import value_range
 from circuits.rules.rule import Condition, Context
 from marginseal.records.statement import Tier
 
@@ -41,8 +43,21 @@ def tier_factor(m: Model, c: Context) -> Coef:
     return m.coef("f", value, f"{name} factor, permille")
 
 
-def permille(m: Model) -> Coef:
-    return m.coef("κ", PERMILLE, "1000: factors are in permille", r"\kappa")
+def cover(m: Model, room: Expr, charge: Expr, unit: Coef, meaning: str) -> None:
+    """resources >= charge / unit, by a requirement R in whole ticks:  unit R - charge >= 0,  resources - R >= 0.
+
+    Resources are an integer, so the least R, ceil(charge / unit), decides exactly; a larger one only hurts.  R keeps
+    the factors away from values and haircuts, whose coefficients would leave the exact range."""
+    top = max(0, -(-value_range(charge)[1] // unit.value))
+    R = m.variable("R", "", 1, 0, top, meaning, Quotient(charge, unit, up=True))
+    m.nonneg("requirement", unit * each(R) - charge, "", "the requirement, rounded up to whole ticks", unit.value - 1)
+    m.nonneg("health", room - each(R), "", "resources cover the requirement")
+    m.quantity("requirement", each(R), meaning)
+
+
+def permille(m: Model, power: int = 1) -> Coef:
+    name, tex = ("κ", r"\kappa") if power == 1 else (f"κ{'⁰¹²³'[power]}", rf"\kappa^{power}")
+    return m.coef(name, PERMILLE**power, f"{PERMILLE**power}: factors are in permille", tex)
 
 
 def holdings(m: Model, c: Context) -> Net:

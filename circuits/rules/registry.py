@@ -9,13 +9,32 @@ from typing import Any
 import rfc8785
 
 from circuits.model import Link, Model
-from circuits.rules import scenario_loss, worst_case
+from circuits.rules import (
+    expected_shortfall,
+    isolated,
+    limits,
+    net_band,
+    parametric,
+    scenario_loss,
+    value_at_risk,
+    worst_case,
+)
 from circuits.rules.rule import BuiltRule, Context, Rule
 from marginseal.errors import RuleError
 from marginseal.market.epoch import RiskEpoch
 from marginseal.records.statement import Kind, Tier
 
-RULES: Mapping[str, Rule] = MappingProxyType({rule.name: rule for rule in (worst_case.RULE, scenario_loss.RULE)})
+_ALL = (
+    worst_case,
+    limits,
+    isolated,
+    expected_shortfall,
+    value_at_risk,
+    parametric,
+    scenario_loss,
+    net_band,
+)
+RULES: Mapping[str, Rule] = MappingProxyType({module.RULE.name: module.RULE for module in _ALL})
 
 
 def rule_named(name: str) -> Rule:

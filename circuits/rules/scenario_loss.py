@@ -19,7 +19,7 @@ SLACK_BITS = 55
 
 
 def _build(m: Model, c: Context) -> None:
-    q = m.signed_holdings(LOT_BITS)
+    q = m.signed_holdings(2 ** (LOT_BITS - 1) - 1)
     P = m.matrix("P", "s", c.epoch.pnl, "profit of one lot in scenario s, ticks")
     profit: Expr = P @ q
     top = 2**SLACK_BITS - 1
