@@ -94,6 +94,12 @@ class Contracts:
 DEFAULT_CONTRACTS: Mapping[str, Contracts] = {"BTC": Contracts(), "ETH": Contracts(spot_lot="0.1", option_lot="1")}
 
 
+def expiry_name(expiry: int) -> str:
+    """25DEC26 for an expiry on 2026-12-25, 4SEP26 for one on 2026-09-04."""
+    day = fields.time_text(expiry)
+    return f"{int(day[8:10])}{_MONTHS[int(day[5:7]) - 1]}{day[2:4]}"
+
+
 def parse_chain(data: bytes) -> list[ChainRow]:
     """All rows of a chain file, in its order.  InputError csv.*, chain.*, field.*, RangeError."""
     rows = fields.csv_rows(data, "chain", columns=CHAIN_COLUMNS, high=MAX_CHAIN_ROWS)
@@ -120,12 +126,10 @@ def _chain_row(row: dict[str, str], what: str) -> ChainRow:
     option_type = fields.choice(row["option_type"], f"{what}: option_type", ("call", "put"))
     strike = fields.decimal(row["strike"], f"{what}: strike", low="0.000001", high="1000000000000")
     parts = _NAME.fullmatch(name)
-    day = fields.time_text(expiry)
-    date = f"{int(day[8:10])}{_MONTHS[int(day[5:7]) - 1]}{day[2:4]}"
     if (
         parts is None
         or parts[1] != row["currency"]
-        or parts[2] != date
+        or parts[2] != expiry_name(expiry)
         or Decimal(parts[3].replace("d", ".")) != strike
         or parts[4] != option_type[0].upper()
     ):
@@ -163,12 +167,14 @@ def import_chain(
     stablecoins: Mapping[str, float] | None = None,
     contracts: Mapping[str, Contracts] = DEFAULT_CONTRACTS,
     half_spread: float | None = None,
+    confidence: float = 0.0,
     max_age_s: int = 600,
 ) -> tuple[Universe, Snapshot]:
     """Universe and checked snapshot of the rows of one moment (`time`, or the only one there is).
 
     staked: currency -> token.  stablecoins: symbol -> price in USD.  half_spread: relative half-spread stated for what
     a chain has no book for (spot, staked, perpetuals, futures); None leaves them unquoted, at the cap of the build.
+    confidence: relative half-width of every index's price interval.
     InputError chain.time, chain.empty, chain.duplicate, universe.*, snapshot.*."""
     every = list(rows)
     moments = {row.time for row in every}
@@ -183,7 +189,7 @@ def import_chain(
     live = sorted(
         (row for row in chosen if row.expiry > moment), key=lambda r: (r.currency, r.expiry, r.strike, r.option_type)
     )
-    listing = _Listing(moment, half_spread)
+    listing = _Listing(moment, half_spread, confidence)
     listing.cash("USD")
     for symbol, price in (stablecoins or {}).items():
         listing.cash(symbol, price)
@@ -211,9 +217,10 @@ def import_chain(
 class _Listing:
     """Instruments and quotes in the order in which they are listed."""
 
-    def __init__(self, moment: int, half_spread: float | None) -> None:
+    def __init__(self, moment: int, half_spread: float | None, confidence: float) -> None:
         self.moment = moment
         self.half_spread = half_spread
+        self.confidence = confidence
         self.instruments: list[Instrument] = []
         self.index: dict[str, Index] = {}
         self.forwards: dict[str, dict[int, float]] = {}
@@ -222,11 +229,11 @@ class _Listing:
     def cash(self, symbol: str, price: float | None = None) -> None:
         self.instruments.append(Instrument(symbol, "cash", symbol, "linear", Decimal(1), 10**12))
         if price is not None:
-            self.index[symbol] = Index(price, self.moment)
+            self.index[symbol] = Index(price, self.moment, self.confidence)
 
     def currency(self, currency: str, rows: list[ChainRow], sizes: Contracts, token: Staked | None) -> None:
         index = median(row.index for row in rows)
-        self.index[currency] = Index(index, self.moment)
+        self.index[currency] = Index(index, self.moment, self.confidence)
         expiries = sorted({row.expiry for row in rows})
         self.forwards[currency] = {e: median(row.forward for row in rows if row.expiry == e) for e in expiries}
         unit, notional = Decimal(sizes.spot_lot), Decimal(sizes.inverse_lot)
@@ -244,8 +251,7 @@ class _Listing:
         add(f"{currency}-PERP-LINEAR", "perpetual", "linear", unit, index, None)
         add(f"{currency}-PERPETUAL", "perpetual", "inverse", notional, index, None)
         for expiry, forward in self.forwards[currency].items():
-            date = next(row.name for row in rows if row.expiry == expiry).split("-")[1]
-            add(f"{currency}-{date}", "future", "inverse", notional, forward, expiry)
+            add(f"{currency}-{expiry_name(expiry)}", "future", "inverse", notional, forward, expiry)
         for row in rows:
             self._option(row, sizes)
 
