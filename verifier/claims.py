@@ -1,0 +1,84 @@
+"""From a claim to its circuit: whoever verifies compiles for himself, from a rule and an epoch that he accepts.
+
+    statement + claim + rule name and parameters + epoch  ->  Compiled, with the very digest the claim names
+
+The rule named in an attestation is a suggestion; the circuit digest in the statement decides.  What the epoch fixes of
+the statement (universe, currency, tick, its life) is compared here, so that a proof is never read in another unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from circuits.compile import Compiled, compile_rule
+from circuits.model import Link
+from circuits.rules.registry import rule_named
+from marginseal.errors import PolicyError
+from marginseal.market.epoch import RiskEpoch
+from marginseal.records.attestation import RuleRef
+from marginseal.records.statement import Continuity, Kind, Statement, Tier
+from verifier.batch import Item, verify_batch
+from verifier.verify import Setting
+
+
+def link_of(statement: Statement) -> Link | None:
+    """The link a statement's attestation circuits are compiled with: the rows of its listed releases."""
+    if statement.continuity != Continuity.LINKED:
+        return None
+    return Link(tuple(release.row for release in statement.releases))
+
+
+def compile_claim(rule: RuleRef, tier: Tier, epoch: RiskEpoch, *, venues: int, link: Link | None = None) -> Compiled:
+    """The rule on the epoch at a tier; venues: rows of the signed venue registry.  RuleError rule.*, circuit.*."""
+    attests = rule_named(rule.name).kind == Kind.ATTESTATION
+    return compile_rule(
+        rule.name,
+        epoch,
+        tier,
+        venues=venues if attests else 0,
+        link=link if attests else None,
+        parameters=rule.values,
+    )
+
+
+def check_epoch(statement: Statement, epoch: RiskEpoch) -> None:
+    """The statement is about this epoch, in its unit.  PolicyError claim.epoch, .universe, .unit."""
+    if statement.epoch != epoch.digest:
+        raise PolicyError("claim.epoch", "the statement names another epoch")
+    if statement.universe != epoch.universe_digest:
+        raise PolicyError("claim.universe", "the statement names another universe than its epoch")
+    if (statement.currency, statement.tick) != (epoch.currency, epoch.tick):
+        raise PolicyError("claim.unit", "the statement names another currency or tick than its epoch")
+
+
+def compile_claims(statement: Statement, rules: Sequence[RuleRef], epoch: RiskEpoch, *, venues: int) -> list[Compiled]:
+    """One compiled circuit for each claim.  PolicyError claim.* if a claim is about something else."""
+    check_epoch(statement, epoch)
+    if len(rules) != len(statement.claims):
+        raise PolicyError("claim.count", "not one rule for each claim")
+    known: dict[tuple[RuleRef, Tier], Compiled] = {}
+    out = []
+    for claim, rule in zip(statement.claims, rules, strict=True):
+        if (rule, claim.tier) not in known:
+            known[rule, claim.tier] = compile_claim(rule, claim.tier, epoch, venues=venues, link=link_of(statement))
+        circuit = known[rule, claim.tier].circuit
+        if (circuit.kind, circuit.digest) != (claim.kind, claim.circuit):
+            raise PolicyError("claim.circuit", f"the claim is not rule {rule.name} at this tier on this epoch")
+        out.append(known[rule, claim.tier])
+    return out
+
+
+def verify_claims(
+    statement: Statement,
+    proofs: Sequence[bytes],
+    compiled: Sequence[Compiled],
+    *,
+    setting: Setting | None = None,
+) -> None:
+    """Every proof of an attestation.  Raises the first error; all proofs are weighed together."""
+    if not len(proofs) == len(compiled) == len(statement.claims):
+        raise PolicyError("claim.count", "not one proof for each claim")
+    items = [Item(c.circuit, statement, proof, i) for i, (c, proof) in enumerate(zip(compiled, proofs, strict=True))]
+    for error in verify_batch(items, setting=setting):
+        if error is not None:
+            raise error
