@@ -16,6 +16,8 @@ from marginseal.algebra.vectors import FieldVectors, PythonVectors, default_vect
 from marginseal.algebra.vectors import Vector as FieldVector
 from marginseal.errors import RuleError
 from marginseal.records.statement import Kind
+from tests.attacks.cases import entries
+from tests.oracles.literal import batched, cells_of
 from verifier import collapse as module
 from verifier.collapse import DIGITS, collapse, collapse_many, rho_digits, split
 
@@ -52,42 +54,13 @@ def circuit_of(
     )
 
 
-def entries(cells: dict[tuple[int, int, int], int]) -> Entries:
-    """From {(equation, target, row): value}."""
-    keys = sorted(cells)
-    equation, target, row = (np.array([key[k] for key in keys], dtype=np.int64) for k in range(3))
-    return Entries(equation, target, row, np.array([cells[key] for key in keys], dtype=np.int64))
-
-
-def cells_of(circuit: Circuit) -> tuple[dict[tuple[int, int, int], int], dict[tuple[int, int, int], int]]:
-    """All coefficients of A and of D, one by one."""
-    A: dict[tuple[int, int, int], int] = {}
-    for d in circuit.dense:
-        for j, line in enumerate(d.values.tolist()):
-            for i, value in enumerate(line):
-                A[d.equation + j, d.target, d.row + i] = value
-    D: dict[tuple[int, int, int], int] = {}
-    for cells, e in ((A, circuit.linear), (D, circuit.quadratic)):
-        for j, t, i, value in zip(e.equation, e.target, e.row, e.value, strict=True):
-            cells[int(j), int(t), int(i)] = int(value)
-    return A, D
-
-
-def expected(cells: dict[tuple[int, int, int], int], powers: Sequence[int], n: int) -> dict[int, list[int]]:
-    out: dict[int, list[int]] = {}
-    for (j, t, i), value in cells.items():
-        row = out.setdefault(t, [0] * n)
-        row[i] = (row[i] + powers[j] * value) % R
-    return out
-
-
 def assert_exact(circuit: Circuit, rho: int, V: FieldVectors) -> None:
     rhs = list(circuit.constants)
     got = collapse(circuit, rhs, rho, V)
     powers = [pow(rho, j + 1, R) for j in range(circuit.equations)]
     A, D = cells_of(circuit)
-    assert {t: V.to_ints(w) for t, w in got.W.items()} == expected(A, powers, circuit.n)
-    assert {t: V.to_ints(u) for t, u in got.U.items()} == expected(D, powers, circuit.n)
+    assert {t: V.to_ints(w) for t, w in got.W.items()} == batched(A, powers, circuit.n)
+    assert {t: V.to_ints(u) for t, u in got.U.items()} == batched(D, powers, circuit.n)
     assert got.c == sum(p * x for p, x in zip(powers, rhs, strict=True)) % R
 
 
@@ -187,8 +160,8 @@ def test_collapse_is_exact_at_the_bound_whatever_the_digits(
     got = collapse(circuit, list(circuit.constants), 2, V)
     A, D = cells_of(circuit)
     powers = [power] * circuit.equations
-    assert {t: V.to_ints(w) for t, w in got.W.items()} == expected(A, powers, circuit.n)
-    assert {t: V.to_ints(u) for t, u in got.U.items()} == expected(D, powers, circuit.n)
+    assert {t: V.to_ints(w) for t, w in got.W.items()} == batched(A, powers, circuit.n)
+    assert {t: V.to_ints(u) for t, u in got.U.items()} == batched(D, powers, circuit.n)
 
 
 @pytest.mark.parametrize("name", [name for name in at_the_bound() if name != "thousands-of-blocks"])
