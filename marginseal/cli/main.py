@@ -13,6 +13,7 @@ from typing import Any
 
 import typer
 
+from marginseal.cli import bench, commit, epoch, init, margin, open, prove, rule, verify
 from marginseal.errors import MarginSealError, Unsatisfied
 
 app = typer.Typer(
@@ -22,6 +23,15 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.command("init")(init.init)
+app.add_typer(epoch.app, name="epoch")
+app.add_typer(rule.app, name="rule")
+app.command("margin")(margin.margin)
+app.command("commit")(commit.commit)
+app.command("prove")(prove.prove)
+app.command("verify")(verify.verify)
+app.add_typer(open.app, name="open")
+app.command("bench")(bench.bench)
 
 
 def fail(error: MarginSealError, *, as_json: bool) -> int:

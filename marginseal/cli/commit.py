@@ -1,0 +1,101 @@
+"""`marginseal commit`: what a source does at a cut: commit to a book, seal the opening to the account, sign."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from marginseal.cli.desk import Desk
+from marginseal.cli.output import AsJson, emit, utc
+from marginseal.errors import PolicyError
+
+HOUR = 3600
+
+
+def commit(
+    source: Annotated[str, typer.Argument(help="Id of the source in the registry.")],
+    holdings: Annotated[Path | None, typer.Option(help="Holdings file; default holdings/<source>.csv.")] = None,
+    cut: Annotated[str | None, typer.Option(help="Id of the cut; default its time.")] = None,
+    cut_time: Annotated[int | None, typer.Option(help="Unix seconds; default the epoch's time.")] = None,
+    hours: Annotated[int, typer.Option(min=1, help="How long the statement is good for.")] = 24,
+    hold: Annotated[bool, typer.Option(help="Let nothing leave until the statement expires.")] = True,
+    sequence: Annotated[int, typer.Option(min=1, help="Counts the source's cuts of this book.")] = 1,
+    desk: Annotated[Path, typer.Option(help="The desk's folder.")] = Path("."),
+    as_json: AsJson = False,
+) -> None:
+    """A source's signed commitment to its book of the account, with the opening sealed to the account."""
+    at = Desk(desk)
+    written = publish(
+        at, source, holdings or at.root / "holdings" / f"{source}.csv", cut=cut, cut_time=cut_time, hours=hours,
+        hold=hold, sequence=sequence,
+    )  # fmt: skip
+
+    def tell(body: dict[str, Any]) -> None:
+        for tile in body["tiles"]:
+            print(f"{source}: committed {tile['commitment']} -> {tile['file']}")
+
+    emit({"source": source, "tiles": written}, as_json, tell)
+
+
+def publish(
+    desk: Desk,
+    source: str,
+    holdings: Path,
+    *,
+    cut: str | None = None,
+    cut_time: int | None = None,
+    hours: int = 24,
+    hold: bool = True,
+    sequence: int = 1,
+) -> list[dict[str, str]]:
+    """One published statement for each tile, written to statements/; returns file and commitment of each."""
+    from circuits.model import rows_for
+    from marginseal.algebra.commit import commitment_key
+    from marginseal.files import write_atomic
+    from marginseal.market.portfolio import read_holdings
+    from marginseal.records.account import open_account
+    from marginseal.records.keys import Role
+    from marginseal.records.source import BookTerms, SourceStatement, make_statements
+    from marginseal.records.tiles import tiles_of
+
+    universe, (registry, _), (manifest, _) = desk.universe(), desk.sources(), desk.manifest()
+    account = open_account(desk.envelope("account/account.json"))
+    registered = registry.source(source)
+    book = next((book for s, book in manifest.books if s == source), None)
+    if book is None:
+        raise PolicyError("commit.manifest", f"the account's manifest has no book at {source}")
+    lots = read_holdings(holdings, universe).lots
+    key = desk.signing_key(f"source-{source}", Role.SOURCE)
+    moment = desk.epoch().time if cut_time is None else cut_time
+    expiry = moment + hours * HOUR
+    terms = BookTerms(
+        source=source,
+        account=account.account,
+        book=book,
+        cut_id=cut or utc(moment),
+        cut_time=moment,
+        sequence=sequence,
+        complete=True,
+        hold_until=expiry if hold else None,
+        expiry=expiry,
+    )
+    n = rows_for(len(universe))
+    tiles = tiles_of(universe, n)
+    published = make_statements(
+        terms,
+        tiles,
+        lots,
+        key=key,
+        recipient=account.sealing_key,
+        commitment=commitment_key(n),
+        allowed=[registered.allowed(universe.digest, n, tile.index) for tile in tiles],
+    )
+    out = []
+    for tile, one in zip(tiles, published, strict=True):
+        path = desk.root / "statements" / f"{source}.{tile.index}.json"
+        write_atomic(path, one.encode())
+        C = SourceStatement.from_payload(one.message.payload).C
+        out.append({"file": str(path), "commitment": C.hex()})
+    return out

@@ -1,0 +1,235 @@
+"""A desk: one folder with everything a command needs, under fixed names, so that verbs take few options.
+
+    universe.json snapshot.json parameters.json epoch.bin     the market          (public)
+    registry/sources.json registry/venues.json                signed registries   (public)
+    account/account.json account/manifest.json                signed records      (public)
+    statements/<source>.<tile>.json                           published by sources, openings sealed inside
+    holdings/<source>.csv pledges.json                        private
+    attestations/<sequence>.json                              public
+    account/schedules/<sequence>.bin                          private: the pledges behind an attestation
+    keys/<name>.json                                          private, encrypted
+
+Reading checks signatures and decodes; nothing here decides.  A real deployment spreads these over parties: a source
+holds its own key, a venue its own.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from marginseal.errors import InputError, PolicyError
+
+if TYPE_CHECKING:
+    from marginseal.market.epoch import RiskEpoch
+    from marginseal.market.universe import Universe
+    from marginseal.records.attestation import Attestation
+    from marginseal.records.envelope import Envelope, Record
+    from marginseal.records.keys import PublicKey, Role, SigningKey
+    from marginseal.records.manifest import Manifest
+    from marginseal.records.pledges import PledgeSchedule
+    from marginseal.records.registry import SourceRegistry, VenueRegistry
+    from marginseal.records.sealing import SealingKey
+    from marginseal.records.source import PublishedStatement
+    from marginseal.records.statement import Tier
+
+PASSPHRASE_VARIABLE = "MARGINSEAL_PASSPHRASE"
+MAX_RECORD_BYTES = 16 * 2**20
+MAX_ATTESTATION_BYTES = 2**24
+
+T = TypeVar("T", bound="Record")
+
+
+def tier_named(name: str) -> Tier:
+    """initial or maintenance.  InputError cli.tier."""
+    from marginseal.records.statement import Tier
+
+    try:
+        return Tier[name.upper()]
+    except KeyError:
+        raise InputError("cli.tier", f"there is no tier {name!r}: initial or maintenance") from None
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The folder; every method names what it reads in its errors."""
+
+    root: Path
+
+    # Market -------------------------------------------------------------------------------------------------------
+
+    @property
+    def epoch_file(self) -> Path:
+        return self.root / "epoch.bin"
+
+    def epoch(self, path: Path | None = None) -> RiskEpoch:
+        from marginseal.market.epoch import read_epoch
+
+        return read_epoch(path or self.epoch_file)
+
+    def universe(self) -> Universe:
+        from marginseal.market.universe import read_universe
+
+        return read_universe(self.root / "universe.json")
+
+    # Keys ---------------------------------------------------------------------------------------------------------
+
+    def passphrase(self) -> bytes:
+        """From the environment, or the file a development desk keeps beside its keys.  InputError key.passphrase."""
+        given = os.environ.get(PASSPHRASE_VARIABLE)
+        if given is not None:
+            return given.encode()
+        beside = self.root / "keys" / "passphrase"
+        if beside.exists():
+            return beside.read_bytes().strip()
+        raise InputError("key.passphrase", f"set {PASSPHRASE_VARIABLE} to the passphrase of the keys")
+
+    def signing_key(self, name: str, role: Role) -> SigningKey:
+        from marginseal.records.keyfile import read_signing_key
+
+        return read_signing_key(self.root / "keys" / f"{name}.json", self.passphrase(), role)
+
+    def sealing_key(self, name: str = "account-sealing") -> SealingKey:
+        from marginseal.records.keyfile import read_sealing_key
+
+        return read_sealing_key(self.root / "keys" / f"{name}.json", self.passphrase())
+
+    # Records ------------------------------------------------------------------------------------------------------
+
+    def envelope(self, name: str) -> Envelope:
+        from marginseal.files import read_bytes
+        from marginseal.records.envelope import Envelope
+
+        path = self.root / name
+        return Envelope.decode(read_bytes(path, limit=MAX_RECORD_BYTES, what=path.name))
+
+    def operator_key(self) -> PublicKey:
+        """The risk operator this desk trusts, pinned as operator.pub (64 hexadecimal digits)."""
+        return self._public_key("operator", "operator.pub")
+
+    def prover_key(self) -> PublicKey:
+        return self._public_key("prover", "prover.pub")
+
+    def _public_key(self, role: str, name: str) -> PublicKey:
+        from marginseal.files import read_bytes
+        from marginseal.records.keys import PublicKey, Role
+
+        data = read_bytes(self.root / name, limit=256, what=name)
+        try:
+            raw = bytes.fromhex(data.decode("ascii").strip())
+        except ValueError:
+            raise InputError("key.public", f"{name}: not 64 hexadecimal digits") from None
+        return PublicKey(Role(role), raw)
+
+    def _signed(self, kind: type[T], name: str, key: PublicKey) -> tuple[T, bytes]:
+        from marginseal.records.envelope import open_signed
+
+        envelope = self.envelope(name)
+        return open_signed(kind, envelope, [key]), envelope.digest
+
+    def sources(self) -> tuple[SourceRegistry, bytes]:
+        from marginseal.records.registry import SourceRegistry
+
+        return self._signed(SourceRegistry, "registry/sources.json", self.operator_key())
+
+    def venues(self) -> tuple[VenueRegistry, bytes]:
+        from marginseal.records.registry import VenueRegistry
+
+        return self._signed(VenueRegistry, "registry/venues.json", self.operator_key())
+
+    def manifest(self) -> tuple[Manifest, bytes]:
+        """The first manifest of the account; later versions come through the log."""
+        from marginseal.records.manifest import open_manifest
+
+        envelope = self.envelope("account/manifest.json")
+        return open_manifest(envelope, logged=0, delay_s=0, previous=None), envelope.digest
+
+    def statements(self) -> list[PublishedStatement]:
+        """What the sources published, by file name.  InputError statements.none."""
+        from marginseal.files import read_bytes
+        from marginseal.records.source import PublishedStatement
+
+        files = sorted((self.root / "statements").glob("*.json"))
+        if not files:
+            raise InputError("statements.none", f"there are no source statements in {self.root / 'statements'}")
+        return [PublishedStatement.decode(read_bytes(f, limit=2**20, what=f.name)) for f in files]
+
+    # Attestations ---------------------------------------------------------------------------------------------------
+
+    def attestation_file(self, sequence: int) -> Path:
+        return self.root / "attestations" / f"{sequence:06d}.json"
+
+    def schedule_file(self, sequence: int) -> Path:
+        return self.root / "account" / "schedules" / f"{sequence:06d}.bin"
+
+    def last_sequence(self) -> int:
+        """0 before the first attestation."""
+        found = [f.stem for f in (self.root / "attestations").glob("*.json")]
+        return max((int(stem) for stem in found if stem.isdigit()), default=0)
+
+    def attestation(self, sequence: int) -> Attestation:
+        return read_attestation(self.attestation_file(sequence))
+
+    def schedule(self, sequence: int) -> PledgeSchedule:
+        from marginseal.files import read_bytes
+        from marginseal.records.pledges import PledgeSchedule
+
+        path = self.schedule_file(sequence)
+        return PledgeSchedule.decode(read_bytes(path, limit=2**16, what="pledge schedule"))
+
+
+def read_attestation(path: Path) -> Attestation:
+    """InputError file.*; DecodeError."""
+    from marginseal.files import read_bytes
+    from marginseal.records.attestation import Attestation
+
+    return Attestation.decode(read_bytes(path, limit=MAX_ATTESTATION_BYTES, what="attestation"))
+
+
+def read_pledges(path: Path, venues: VenueRegistry, tick: str) -> dict[str, int]:
+    """{"format": "marginseal-pledges-1", "pledges": {venue: "decimal amount in the settlement currency"}} -> ticks.
+
+    InputError pledges.*; PolicyError registry.unknown-venue.  Amounts never appear in an error."""
+    from decimal import Decimal, InvalidOperation
+
+    from marginseal.files import read_json
+
+    top = read_json(path, what="pledges", limit=2**20)
+    if not isinstance(top, dict) or set(top) != {"format", "pledges"} or top["format"] != "marginseal-pledges-1":
+        raise InputError("pledges.format", "pledges: not a document of format marginseal-pledges-1")
+    if not isinstance(top["pledges"], dict):
+        raise InputError("pledges.format", "pledges: must map venues to amounts")
+    out = {}
+    for venue, amount in top["pledges"].items():
+        venues.row(venue)
+        try:
+            ticks = Decimal(amount) / Decimal(tick) if isinstance(amount, str) else Decimal("NaN")
+        except InvalidOperation:
+            ticks = Decimal("NaN")
+        if not ticks.is_finite() or ticks != ticks.to_integral_value() or not 0 <= ticks < 2**55:
+            raise InputError("pledges.amount", f"the pledge to {venue}: not a decimal text in whole ticks of {tick}")
+        out[venue] = int(ticks)
+    return out
+
+
+def source_evidence(desk: Desk, n: int, tiles: int) -> object:
+    """What acceptance needs beside a statement: registry, manifest, signed messages, row proofs."""
+    from marginseal.records.acceptance import SourceEvidence
+
+    registry, registry_digest = desk.sources()
+    manifest, manifest_digest = desk.manifest()
+    published = desk.statements()
+    if not published:
+        raise PolicyError("statements.none", "no source statements")
+    return SourceEvidence(
+        registry=registry,
+        registry_digest=registry_digest,
+        manifest=manifest,
+        manifest_digest=manifest_digest,
+        messages={p.message.digest: p.message for p in published},
+        n=n,
+        tiles=tiles,
+        row_proofs={p.message.digest: p.row_proof for p in published if p.row_proof is not None},
+    )

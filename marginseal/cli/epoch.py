@@ -1,0 +1,139 @@
+"""`marginseal epoch build|show|verify|import`: market files in, the risk epoch out, and anyone's check of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from marginseal.cli.output import AsJson, emit, progress, table, utc
+from marginseal.errors import PolicyError
+
+app = typer.Typer(help="Build, show and verify risk epochs.", no_args_is_help=True)
+
+UniverseFile = Annotated[Path, typer.Option("--universe", help="Universe file, JSON or CSV.")]
+SnapshotFile = Annotated[Path, typer.Option("--snapshot", help="Market snapshot, JSON.")]
+ParametersFile = Annotated[Path, typer.Option("--parameters", help="Risk parameters, JSON.")]
+
+
+@app.command()
+def build(
+    universe: UniverseFile = Path("universe.json"),
+    snapshot: SnapshotFile = Path("snapshot.json"),
+    parameters: ParametersFile = Path("parameters.json"),
+    out: Annotated[Path, typer.Option(help="Where the epoch goes.")] = Path("epoch.bin"),
+    as_json: AsJson = False,
+) -> None:
+    """Full revaluation of every instrument in every scenario, rounded to ticks; the same files give the same bytes."""
+    from marginseal.files import write_atomic
+    from marginseal.market.epoch import encode
+
+    with progress("building the epoch", quiet=as_json):
+        epoch = _built(universe, snapshot, parameters)
+    write_atomic(out, encode(epoch))
+    emit(_describe(epoch) | {"file": str(out)}, as_json, _tell)
+
+
+@app.command()
+def show(
+    file: Annotated[Path, typer.Argument(help="Epoch file.")] = Path("epoch.bin"),
+    as_json: AsJson = False,
+) -> None:
+    """What an epoch holds: scenarios, factors, limits, rounding."""
+    from marginseal.market.epoch import read_epoch
+
+    emit(_describe(read_epoch(file)), as_json, _tell)
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="Epoch file.")] = Path("epoch.bin"),
+    universe: UniverseFile = Path("universe.json"),
+    snapshot: SnapshotFile = Path("snapshot.json"),
+    parameters: ParametersFile = Path("parameters.json"),
+    as_json: AsJson = False,
+) -> None:
+    """Rebuild the epoch from its snapshot and compare, byte for byte."""
+    from marginseal.market.epoch import read_epoch
+
+    with progress("rebuilding the epoch", quiet=as_json):
+        epoch, rebuilt = read_epoch(file), _built(universe, snapshot, parameters)
+    if epoch.digest != rebuilt.digest:
+        raise PolicyError("epoch.mismatch", f"{file} is not what these files give: {_difference(epoch, rebuilt)}")
+    emit({"epoch": epoch.digest.hex(), "rebuilt": True}, as_json, lambda b: print(f"rebuilt exactly: {b['epoch']}"))
+
+
+@app.command("import")
+def import_(
+    chain: Annotated[Path, typer.Argument(help="Option chain, CSV or CSV.gz, columns in docs/formats.md.")],
+    at: Annotated[str | None, typer.Option(help="Which moment of the file, as in its timestamp column.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the three files.")] = Path("."),
+    as_json: AsJson = False,
+) -> None:
+    """A universe, a market snapshot and default parameters from an option chain with its forwards."""
+    from marginseal.files import write_atomic
+    from marginseal.market import fields
+    from marginseal.market.importer import import_chain, read_chain
+    from marginseal.market.parameters import RiskParameters, UnderlyingRisk, parameters_json
+    from marginseal.market.snapshot import snapshot_json
+    from marginseal.market.universe import universe_json
+
+    with progress("reading the chain", quiet=as_json):
+        moment = None if at is None else fields.time(at, "--at")
+        universe, snapshot = import_chain(read_chain(chain), time=moment, name=chain.name.split(".")[0])
+    # Scan ranges to start from; an operator sets his own (docs/formats.md).
+    ranges = {u: UnderlyingRisk(price_range=0.16) for u in universe.underlyings}
+    parameters = RiskParameters(name="defaults", operator="operator", underlyings=ranges)
+    files = {
+        "universe.json": universe_json(universe),
+        "snapshot.json": snapshot_json(snapshot),
+        "parameters.json": parameters_json(parameters),
+    }
+    for name, data in files.items():
+        write_atomic(out / name, data)
+    body = {"instruments": len(universe), "universe": universe.digest.hex(), "snapshot": snapshot.digest.hex()}
+    emit(body, as_json, lambda b: print(f"{b['instruments']} instruments -> {', '.join(files)} in {out}"))
+
+
+def _built(universe: Path, snapshot: Path, parameters: Path) -> Any:
+    from marginseal.market.build import build_epoch
+    from marginseal.market.parameters import read_parameters
+    from marginseal.market.snapshot import read_snapshot
+    from marginseal.market.universe import read_universe
+
+    listed = read_universe(universe)
+    return build_epoch(listed, read_snapshot(snapshot, listed), read_parameters(parameters))
+
+
+def _difference(a: Any, b: Any) -> str:
+    for name in ("universe_digest", "snapshot_digest", "parameters_digest", "scenario_labels", "parameters"):
+        if getattr(a, name) != getattr(b, name):
+            return f"another {name.replace('_', ' ')}"
+    return "the numbers differ"
+
+
+def _describe(epoch: Any) -> dict[str, Any]:
+    return {
+        "digest": epoch.digest.hex(),
+        "name": epoch.name,
+        "operator": epoch.operator,
+        "time": utc(epoch.time),
+        "expires": utc(epoch.expires),
+        "currency": epoch.currency,
+        "tick": epoch.tick,
+        "instruments": epoch.instruments,
+        "underlyings": list(epoch.underlyings),
+        "scenarios": epoch.scenarios,
+        "universe": epoch.universe_digest.hex(),
+        "snapshot": epoch.snapshot_digest.hex(),
+        "largest_profit_of_a_lot_ticks": int(abs(epoch.pnl).max()),
+        "largest_rounding_error_milliticks": int(epoch.rounding_error.max()),
+        "parameters": dict(epoch.parameters),
+    }
+
+
+def _tell(body: dict[str, Any]) -> None:
+    rows = [(name, value) for name, value in body.items() if name != "parameters"]
+    table(f"Risk epoch {body['name']}", ("field", "value"), rows)
+    table("Rule parameters", ("name", "value"), sorted(body["parameters"].items()), right=(1,))

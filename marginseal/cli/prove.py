@@ -1,0 +1,176 @@
+"""`marginseal prove`: open the sources' statements, compose and sign the statement, prove, release the attestation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from marginseal.cli.desk import Desk, read_pledges, tier_named
+from marginseal.cli.output import AsJson, emit, progress, utc
+from marginseal.errors import InputError, PolicyError
+
+if TYPE_CHECKING:
+    from marginseal.records.attestation import Attestation
+    from marginseal.records.pledges import PledgeSchedule
+    from prover.compose import OpenedBook
+
+
+def prove(
+    rule: Annotated[list[str] | None, typer.Option(help="Rule, once or several times; default worst_case.")] = None,
+    tier: Annotated[str, typer.Option(help="initial or maintenance.")] = "initial",
+    inputs: Annotated[
+        list[int] | None, typer.Option("--input", help="Public inputs of the rule, in its order.")
+    ] = None,
+    hours: Annotated[int | None, typer.Option(min=1, help="Life; default as long as the sources' statements.")] = None,
+    workers: Annotated[int, typer.Option(min=1, max=2, help="Threads of the prover.")] = 2,
+    pledges: Annotated[Path | None, typer.Option(help="Pledges; default pledges.json of the desk.")] = None,
+    desk: Annotated[Path, typer.Option(help="The desk's folder.")] = Path("."),
+    as_json: AsJson = False,
+) -> None:
+    """An attestation of the account's margin health, verified before it is written."""
+    at = Desk(desk)
+    with progress("proving", quiet=as_json) as step:
+        attestation = attest_desk(
+            at, rule or ["worst_case"], tier, tuple(inputs or ()), hours=hours, workers=workers, pledges=pledges,
+            observe=step,
+        )  # fmt: skip
+    statement = attestation.statement
+    body = {
+        "file": str(at.attestation_file(statement.sequence)),
+        "digest": attestation.digest.hex(),
+        "statement": statement.digest.hex(),
+        "account": statement.account,
+        "sequence": statement.sequence,
+        "tier": tier,
+        "rules": [r.name for r in attestation.body.rules],
+        "expires": utc(statement.expiry),
+        "bytes": len(attestation.data),
+        "proof_bytes": [len(p) for p in attestation.proofs],
+    }
+
+    def tell(b: dict[str, Any]) -> None:
+        rules = ", ".join(b["rules"])
+        print(
+            f"proven: account {b['account']}, sequence {b['sequence']}: {rules}, {tier} tier, good until {b['expires']}"
+        )
+        print(f"{b['bytes']} bytes, of which proofs {sum(b['proof_bytes'])} -> {b['file']}")
+
+    emit(body, as_json, tell)
+
+
+def attest_desk(
+    desk: Desk,
+    rules: list[str],
+    tier: str,
+    inputs: tuple[int, ...] = (),
+    *,
+    hours: int | None = None,
+    workers: int = 1,
+    pledges: Path | None = None,
+    observe: Callable[[str], None] = lambda step: None,
+) -> Attestation:
+    """The next attestation of the desk's account, written with its schedule."""
+    from circuits.model import rows_for
+    from circuits.rules.registry import rule_named
+    from marginseal.algebra.commit import commitment_key
+    from marginseal.files import write_atomic
+    from marginseal.records.attestation import RuleRef
+    from marginseal.records.keys import Role
+    from marginseal.records.statement import Kind
+    from prover.attest import attest
+    from prover.compose import ClaimRequest, Predecessor, Registries, compose
+    from prover.prove import Secrets
+
+    chosen = tier_named(tier)
+    epoch, (venues, venues_digest) = desk.epoch(), desk.venues()
+    (_, sources_digest), (manifest, manifest_digest) = desk.sources(), desk.manifest()
+    key = commitment_key(rows_for(epoch.instruments), workers=workers)
+    observe("opening the statements")
+    books = open_books(desk)
+    owner, prover = desk.signing_key("account", Role.ACCOUNT), desk.signing_key("prover", Role.PROVER)
+    last = desk.last_sequence()
+    previous = None if not last else Predecessor(desk.attestation(last).statement, desk.schedule(last))
+    schedule = _schedule(desk, pledges, venues, epoch.tick, manifest.account, last + 1, key, owner.seed, previous)
+    life = min(b.statement.terms.expiry for b in books)
+    cut_time = books[0].statement.terms.cut_time
+    kinds = {rule_named(name).kind for name in rules}
+    if Kind.ATTESTATION not in kinds:
+        raise InputError("prove.rules", "a disclosure accompanies an attestation: name an attestation rule too")
+    claims = [
+        ClaimRequest(RuleRef(name), chosen, () if rule_named(name).kind == Kind.ATTESTATION else inputs)
+        for name in rules
+    ]
+    submission = compose(
+        epoch,
+        books,
+        schedule,
+        claims,
+        account=manifest.account,
+        key=owner,
+        registries=Registries(manifest_digest, sources_digest, venues_digest, len(venues.venues)),
+        expiry=life if hours is None else min(life, cut_time + hours * 3600),
+        response_key=desk.sealing_key().public,
+        commitment=key,
+        previous=previous,
+    )
+    attestation = attest(
+        submission, epoch, venues=len(venues.venues), key=prover, secrets=Secrets(prover.seed), workers=workers,
+        observe=observe,
+    )  # fmt: skip
+    sequence = attestation.statement.sequence
+    write_atomic(desk.schedule_file(sequence), submission.pledges.encode(), private=True)
+    write_atomic(desk.attestation_file(sequence), attestation.data)
+    return attestation
+
+
+def open_books(desk: Desk) -> list[OpenedBook]:
+    """Every published statement, verified and opened: what the institution does before it uses one."""
+    from circuits.model import rows_for
+    from marginseal.algebra.commit import commitment_key
+    from marginseal.records.envelope import peek
+    from marginseal.records.source import SourceStatement, open_statement
+    from marginseal.records.tiles import tiles_of
+    from prover.compose import OpenedBook
+
+    universe, (registry, _), sealing = desk.universe(), desk.sources(), desk.sealing_key()
+    n = rows_for(len(universe))
+    tiles = tiles_of(universe, n)
+    out = []
+    for published in desk.statements():
+        claimed = peek(SourceStatement, published.message)
+        if claimed.tile >= len(tiles):
+            raise PolicyError("prove.tile", f"{claimed.terms.source}: a statement about a tile the universe has not")
+        statement, opening = open_statement(
+            published,
+            tiles[claimed.tile],
+            source_key=registry.source(claimed.terms.source).key,
+            sealing_key=sealing,
+            commitment=commitment_key(n),
+        )
+        out.append(OpenedBook(published.message, statement, opening))
+    return out
+
+
+def _schedule(
+    desk: Desk,
+    path: Path | None,
+    venues: Any,
+    tick: str,
+    account: str,
+    sequence: int,
+    key: Any,
+    secret: bytes,
+    previous: Any,
+) -> PledgeSchedule:
+    """A fresh schedule, or the predecessor's very one where no amount changes: then continuity is 'same'."""
+    from marginseal.records.pledges import draw_schedule
+
+    amounts = read_pledges(path or desk.root / "pledges.json", venues, tick)
+    schedule = draw_schedule(amounts, venues, key.n, account=account, sequence=sequence, secret=secret)
+    if previous is not None and (previous.schedule.opening.q == schedule.opening.q).all():
+        unchanged: PledgeSchedule = previous.schedule
+        return unchanged
+    return schedule
