@@ -11,6 +11,7 @@ from math import log2
 
 from circuits.circuit import GROUP, Circuit
 from marginseal.algebra.field import R
+from marginseal.algebra.srs import D
 
 POINT_BYTES = 48
 SCALAR_BYTES = 32
@@ -69,7 +70,7 @@ class Sizes:
 
     @property
     def identity_degree(self) -> int:
-        """h_g times three columns: n + 3 (n + 1); the running sum's U v^2 (beta + t) has the same, (n-1)*2 + 2(n+1)."""
+        """h_g times three columns, n + 3 (n + 1); the running sum's U v^2 (beta + t) stays below, at 4n."""
         return 4 * self.n + 3
 
     @property
@@ -89,12 +90,17 @@ class Sizes:
 
     @property
     def error_bits(self) -> dict[str, float]:
-        """-log2 of each term of the soundness error in the algebraic group model; docs/soundness.md cites them."""
+        """-log2 of each term of the soundness error in the algebraic group model; docs/soundness.md derives them.
+
+        beta   the degree of the lookup's rational identity, (L + 1) n; a limb equal to -beta, where two of a group
+               would free their helper, L n; a table entry equal to -beta, n (refused, but counted)
+        rho    the degree of sum_j rho^j residual_j     y  of the batch of identities     nu  of the batch of openings
+        z      four factors of degree 4095: no degree is bounded, a committed polynomial has D coefficients"""
         bits = log2(R)
         return {
-            "lookup, double roots, table hits (beta)": bits - log2((self.L + 1) * self.n + self.n + self.n),
+            "lookup, double roots, table hits (beta)": bits - log2((self.L + 1) * self.n + self.L * self.n + self.n),
             "equations (rho)": bits - log2(self.M),
             "identities (y)": bits - log2(max(self.identities - 1, 1)),
-            "evaluation point (z)": bits - log2(4 * 4095),
+            "evaluation point (z)": bits - log2(4 * (D - 1)),
             "openings (nu)": bits - log2(self.L),
         }

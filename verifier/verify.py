@@ -16,7 +16,7 @@ from marginseal.algebra.field import R, root_of_unity
 from marginseal.algebra.srs import SRS, ceremony
 from marginseal.algebra.vectors import FieldVectors, default_vectors
 from marginseal.errors import PolicyError, ProofRejected
-from marginseal.records.statement import Statement
+from marginseal.records.statement import Kind, Statement
 from verifier.collapse import Collapsed, collapse
 from verifier.identities import linearise
 from verifier.messages import Points, Proof
@@ -95,20 +95,35 @@ def replay(circuit: Circuit, statement: Statement, proof_bytes: bytes, index: in
 
 
 def bound_points(circuit: Circuit, statement: Statement, curve: Curve) -> list[Any]:
-    """For each bound vector, the commitment that the statement gives it; a sum of sources may be the identity."""
+    """For each bound vector, the commitment that the statement gives it; a sum of sources may be the identity.
+
+    Every point of the statement is decoded, whether this circuit binds it or not."""
     check_tiles(circuit, statement)
+    check_link(circuit, statement)
+    C = [curve.decode_g1(e.C) for e in statement.sources]
+    pledge = curve.decode_g1(statement.pledge)
+    previous = None if statement.previous_pledge is None else curve.decode_g1(statement.previous_pledge)
     out = []
     for b in circuit.bound:
-        if b.role == Role.HOLDINGS:
-            entries = [curve.decode_g1(e.C) for e in statement.sources if e.tile == b.tile]
-            out.append(curve.msm(entries, [1] * len(entries)))
-        elif b.role == Role.PLEDGES:
-            out.append(curve.decode_g1(statement.pledge))
-        elif statement.previous_pledge is not None:
-            out.append(curve.decode_g1(statement.previous_pledge))
-        else:
-            raise PolicyError("verify.link", "the circuit links to a predecessor's pledges, the statement does not")
+        match b.role:
+            case Role.HOLDINGS:
+                tile = [point for e, point in zip(statement.sources, C, strict=True) if e.tile == b.tile]
+                out.append(curve.msm(tile, [1] * len(tile)))
+            case Role.PLEDGES:
+                out.append(pledge)
+            case Role.PREVIOUS_PLEDGES:
+                out.append(previous)
     return out
+
+
+def check_link(circuit: Circuit, statement: Statement) -> None:
+    """Section 8: an attestation binds its predecessor's pledges exactly if the statement links to them.
+
+    A disclosure need not, and cannot without.  PolicyError verify.link."""
+    binds = any(b.role == Role.PREVIOUS_PLEDGES for b in circuit.bound)
+    linked = statement.previous_pledge is not None
+    if binds != linked and (binds or circuit.kind == Kind.ATTESTATION):
+        raise PolicyError("verify.link", "the circuit and the statement disagree about a predecessor's pledges")
 
 
 def check_tiles(circuit: Circuit, statement: Statement) -> None:

@@ -90,13 +90,14 @@ def margin(
     sources: int = 2,
     seed: int = 1,
     spare: int = 0,
+    size: int = 100,
     srs: SRS | None = None,
 ) -> Case:
-    """Lots and slacks of so many 3-bit limbs.  The requirement is `spare` more than the least that holds."""
+    """Lots, below `size`, and slacks of so many 3-bit limbs.  The requirement is `spare` more than the least."""
     srs = srs or ceremony()
     rng = np.random.default_rng(seed)
     P = rng.integers(-50, 50, size=(S, n), dtype=np.int64)
-    books = [rng.integers(-100, 100, size=n, dtype=np.int64) // sources for _ in range(sources)]
+    books = [rng.integers(-size, size, size=n, dtype=np.int64) // sources for _ in range(sources)]
     q = np.sum(books, axis=0)
     requirement = int(max(0, -(P @ q).min())) + spare
     scenario, one = np.arange(S, dtype=np.int64), np.ones(S, dtype=np.int64)
