@@ -70,7 +70,7 @@ def attest(
                 circuit,
                 statement,
                 witness.columns,
-                _openings(circuit, books, submission),
+                blinder_sums(circuit, books, submission),
                 secrets,
                 index=index,
                 setting=setting,
@@ -108,7 +108,7 @@ def _pledges(opening: Opening, circuit: Circuit, role: Role, venues: int) -> NDA
     return opening.q[:venues]
 
 
-def _openings(circuit: Circuit, books: Sequence[tuple[int, Opening]], submission: Submission) -> list[int]:
+def blinder_sums(circuit: Circuit, books: Sequence[tuple[int, Opening]], submission: Submission) -> list[int]:
     """For each bound vector the coefficient of Z_H in the commitment that the statement gives it."""
     out = []
     for b in circuit.bound:

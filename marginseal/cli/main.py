@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from marginseal.cli import bench, commit, epoch, init, margin, open, prove, rule, verify
+from marginseal.cli import bench, commit, demo, epoch, init, margin, open, prove, rule, verify
 from marginseal.errors import MarginSealError, Unsatisfied
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.command("demo")(demo.demo)
 app.command("init")(init.init)
 app.add_typer(epoch.app, name="epoch")
 app.add_typer(rule.app, name="rule")

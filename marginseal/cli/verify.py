@@ -36,7 +36,8 @@ def facts(desk: Desk, file: Path, epoch_file: Path | None = None, backend_name: 
     from marginseal.algebra.curve import backend
     from marginseal.algebra.srs import ceremony
     from marginseal.algebra.vectors import default_vectors
-    from marginseal.records.acceptance import SourceEvidence, check_sources
+    from marginseal.errors import PolicyError
+    from marginseal.records.acceptance import check_sources
     from verifier.claims import compile_claims, verify_claims
     from verifier.verify import Setting
 
@@ -46,13 +47,10 @@ def facts(desk: Desk, file: Path, epoch_file: Path | None = None, backend_name: 
     epoch, (venues, venues_digest) = desk.epoch(epoch_file), desk.venues()
     attestation.verify_signatures([desk.prover_key()])
     if statement.venue_registry != venues_digest:
-        from marginseal.errors import PolicyError
-
         raise PolicyError("verify.venue-registry", "the statement names another venue registry")
     compiled = compile_claims(statement, attestation.body.rules, epoch, venues=len(venues.venues))
     circuit = compiled[0].circuit
     evidence = source_evidence(desk, circuit.n, circuit.tiles)
-    assert isinstance(evidence, SourceEvidence)
     sources = check_sources(statement, evidence, srs=setting.srs, curve=setting.curve)
     start = time.perf_counter()
     verify_claims(statement, attestation.proofs, compiled, setting=setting)
