@@ -62,8 +62,8 @@ class Largest:
 
     @property
     def shown(self) -> Text:
-        rank = "" if self.rank == 1 else f"{self.rank}. "
-        body = text(f"{rank}largest of ", rf"\text{{{rank}largest of }}") + self.expr.shown
+        rank = "largest" if self.rank == 1 else f"number {self.rank} from the top"
+        body = text(f"{rank} of ", rf"\text{{{rank} of }}") + self.expr.shown
         return text("max(0, ", r"\max(0,\ ") + body + text(")") if self.floored else body
 
 
@@ -82,7 +82,8 @@ class Marked:
 
     @property
     def shown(self) -> Text:
-        return text(f"1 for the {self.count} largest ", rf"1 \text{{ for the {self.count} largest }}") + self.expr.shown
+        largest = f"for the {self.count} largest of"
+        return text(f"1 {largest} ", rf"1 \text{{ {largest} }}") + self.expr.shown + text(" > 0")
 
 
 @dataclass(frozen=True, eq=False)

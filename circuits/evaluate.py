@@ -57,6 +57,24 @@ class Evaluation:
         """The line with the least headroom; of equals the first."""
         return min(self.lines, key=lambda line: line.headroom)
 
+    def figure(self, name: str) -> int:
+        """A quantity that is one number: value, equity, pledged, requirement, ..."""
+        return int(self.quantities[name][0])
+
+    @property
+    def surplus(self) -> int:
+        """Equity less pledges and requirement, ticks: what may still be pledged; negative is the shortfall."""
+        return self.figure("equity") - self.figure("pledged") - self.figure("requirement")
+
+    def scenario_resources(self) -> list[tuple[int, int]]:
+        """(scenario, 1000 (equity - pledged) + f profit), 1/1000 tick, worst first; of equals the first scenario.
+
+        In the worst case over scenarios the rule says that none of them is negative."""
+        room = 1000 * (self.figure("equity") - self.figure("pledged"))
+        profit, f = self.quantities["scenario_profit"].tolist(), self.figure("factor_permille")
+        first = next(q.first for q in self.model.quantities if q.name == "scenario_profit")
+        return sorted(((first + s, room + f * x) for s, x in enumerate(profit)), key=lambda found: found[1])
+
 
 class Assignment:
     """Values of the variables declared so far, and of expressions over them; each matrix product is made once."""

@@ -11,7 +11,6 @@ is printed is what is compiled.  Values come from `circuits.evaluate`, ranges fr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -245,13 +244,6 @@ def placed(block: Variables, at: tuple[int, ...], count: int) -> Expr:
     return _single(Sparse(block, count, np.array(at, dtype=np.int64), every, np.ones_like(every)), block.symbol.at("i"))
 
 
-def grouped(row: Row, groups: Ints, count: int, index: str, block: Variables) -> Expr:
-    """sum over i with groups_i = u of a_i x_i, for every u of `count`; groups_i = -1 belongs to none."""
-    keep = np.flatnonzero((groups >= 0) & (row.values != 0))
-    shown = text(f"Σ_(i∈{index}) ", rf"\sum_{{i \in {index}}} ") + row.name.at("i") + _DOT + block.symbol.at("i")
-    return _single(Sparse(block, count, groups[keep], keep, row.values[keep]), shown)
-
-
 def squares(row: Row, block: Variables) -> Expr:
     """sum_j a_j x_j**2: the one quadratic form there is."""
     keep = np.flatnonzero(row.values)
@@ -262,6 +254,11 @@ def squares(row: Row, block: Variables) -> Expr:
     return _single(term, sum_ + factor + block.symbol.at(j) + text("²", "^2"))
 
 
+def constant(value: Coef) -> Expr:
+    """A public integer as an expression."""
+    return _expr(value)
+
+
 def public(given: Input) -> Expr:
     """A public input."""
     return Expr(1, inputs=((1, given),), pieces=(_Piece(False, given.symbol),))
@@ -270,11 +267,6 @@ def public(given: Input) -> Expr:
 def scaled(term: Sparse, factor: int) -> Integers:
     """The coefficients of a term with its factor, in Python integers if they need them."""
     return scale(factor, term.value)
-
-
-def symbols(mapping: Mapping[str, str]) -> dict[str, Text]:
-    """Unicode names with their TeX."""
-    return {name: Text(name, tex) for name, tex in mapping.items()}
 
 
 def _single(term: Sparse | Dense, shown: Text) -> Expr:

@@ -74,11 +74,12 @@ class Line:
 
 @dataclass(frozen=True, eq=False)
 class Quantity:
-    """A figure in the owner's report: name, expression, meaning with its unit."""
+    """A figure in the report of the owner: name, expression, meaning with unit, index of its first entry."""
 
     name: str
     expr: Expr
     meaning: str
+    first: int
 
 
 def rows_for(instruments: int) -> int:
@@ -144,25 +145,25 @@ class Model:
         With a link, the predecessor's pledges too, and  g = previous - released + increased  row by row, where
         released exists on the rows of the listed releases alone and both are unsigned (protocol.md section 8)."""
         high = 2**PLEDGE_BITS - 1
-        self.pledge = Block(text("g"), "k", self.n, 0, high, "pledge to the venue of row k, ticks")
+        self.pledge = Block(text("g"), "r", self.n, 0, high, "pledge to the venue of row r, ticks")
         self.blocks.append(self.pledge)
         if self.link is not None:
             self._continue(self.pledge, self.link.released_rows)
         return self.pledge
 
     def _continue(self, pledge: Block, rows: tuple[int, ...]) -> None:
-        if any(a >= b for a, b in pairwise(rows)) or any(not 0 <= k < self.venues for k in rows):
+        if any(a >= b for a, b in pairwise(rows)) or any(not 0 <= row < self.venues for row in rows):
             raise RuleError("rule.link", "released rows are strictly increasing rows of the venue registry")
         name = text("g'", "g'")
-        self.previous = Block(name, "k", self.n, 0, pledge.high, "pledge to the venue of row k before, ticks")
+        self.previous = Block(name, "r", self.n, 0, pledge.high, "pledge to the venue of row r before, ticks")
         self.blocks.append(self.previous)
         change = each(pledge) - each(self.previous)
         if rows:
             fall = PositivePart(-change, rows)
             meaning = "fall of a pledge that its venue has released, ticks"
-            released = self.variable("r", "k", len(rows), 0, pledge.high, meaning, fall)
+            released = self.variable("d", "r", len(rows), 0, pledge.high, meaning, fall)
             change = change + placed(released, rows, self.n)
-        self.nonneg("continuity", change, "k", "a pledge falls only on a row with a listed release", pledge.high)
+        self.nonneg("continuity", change, "r", "a pledge falls only on a row with a listed release", pledge.high)
 
     def variable(
         self, symbol: str, index: str, count: int, low: int, high: int, meaning: str, choice: Choice, tex: str = ""
@@ -258,5 +259,5 @@ class Model:
             f"{label}, upper", 2 * limit.value - each(lower), "", why, 2 * limit.value, expr.shown + _LEQ + limit.name
         )
 
-    def quantity(self, name: str, expr: Expr, meaning: str) -> None:
-        self.quantities.append(Quantity(name, expr, meaning))
+    def quantity(self, name: str, expr: Expr, meaning: str, first: int = 0) -> None:
+        self.quantities.append(Quantity(name, expr, meaning, first))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from circuits.expr import Dense, Expr, Sparse, scaled
-from circuits.products import Integers, Ints, add, integers, product, scale
+from circuits.products import Integers, add, integers, product, scale
 
 _CELLS = 2**19
 
@@ -77,8 +77,3 @@ def _join(parts: list[Integers]) -> Integers:
 def bits(value: int) -> int:
     """Bits of an unsigned number up to `value`."""
     return max(1, value.bit_length())
-
-
-def limits_of(rows: Ints) -> int:
-    """The largest of a vector of bounds."""
-    return int(rows.max())

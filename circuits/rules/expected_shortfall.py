@@ -41,7 +41,7 @@ def _build(model: Model, c: Context) -> None:
     model.nonneg("scenario", profit + each(t) + each(u), "s", "threshold and excess cover the loss in every scenario")
     model.nonneg("tail", each(T) - tail, "", "T is at least k times the expected shortfall", 2 * count * worst)
     cover(model, room, f * each(T), unit, "requirement: f/1000 of the expected shortfall, ticks")
-    model.quantity("scenario_profit", profit, "profit of the portfolio in each scenario but the null one, ticks")
+    model.quantity("scenario_profit", profit, "profit of the portfolio in each scenario but the null one, ticks", 1)
     model.quantity("tail_loss", each(T), "sum of the k worst losses, not below 0, ticks")
 
 

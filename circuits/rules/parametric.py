@@ -86,7 +86,7 @@ def _matrix(epoch: RiskEpoch) -> Ints:
 def _build(model: Model, c: Context) -> None:
     q = holdings(model, c)
     room = resources(model, c, q)
-    a = model.matrix("a", "j", _matrix(c.epoch), "loss of one lot along factor j, 1/1000 tick")
+    a = model.matrix("a", "j", _matrix(c.epoch), "profit of one lot along factor j, 1/1000 tick")
     weights = np.array(weights_of(c.epoch), dtype=np.int64)
     lam = model.row("λ", weights, "weight of factor j", r"\lambda")
     scale = model.coef("c", c.parameters["scale"], "scale of the factor losses")
@@ -99,7 +99,7 @@ def _build(model: Model, c: Context) -> None:
     f, unit = tier_factor(model, c), permille(model, 3)
     charge = f * (z * (scale * (each(K) + e)))
     cover(model, room, charge, unit, "requirement: f/1000 of the parametric value at risk, ticks")
-    model.quantity("factor_loss", moves, "loss along each factor, 1/1000 tick")
+    model.quantity("factor_loss", moves, "profit along each factor, 1/1000 tick")
 
 
 RULE = Rule(

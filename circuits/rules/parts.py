@@ -9,7 +9,7 @@ raising long and short together would make value out of nothing, since only thei
 from __future__ import annotations
 
 from circuits.choices import Quotient
-from circuits.expr import Coef, Expr, Net, each, total
+from circuits.expr import Coef, Expr, Net, constant, each, total
 from circuits.model import Model
 from circuits.ranges import value_range
 from circuits.rules.rule import Condition, Context
@@ -39,8 +39,9 @@ FACTORS = Condition(
 def tier_factor(m: Model, c: Context) -> Coef:
     """f, in permille: what the worst loss is multiplied with at this tier."""
     name = "initial" if c.tier == Tier.INITIAL else "maintenance"
-    value = c.epoch.parameters[f"{name}_factor_permille"]
-    return m.coef("f", value, f"{name} factor, permille")
+    f = m.coef("f", c.epoch.parameters[f"{name}_factor_permille"], f"{name} factor, permille")
+    m.quantity("factor_permille", constant(f), f.meaning)
+    return f
 
 
 def cover(m: Model, room: Expr, charge: Expr, unit: Coef, meaning: str) -> None:

@@ -39,7 +39,7 @@ def _build(model: Model, c: Context) -> None:
     model.nonneg("scenario", profit + each(m) + beyond_m, "s", "m covers the loss in every scenario that is not marked")
     model.nonneg("marked", K - total(b), "", "at most K scenarios are marked", count)
     cover(model, room, f * each(m), kappa, "requirement: f/1000 of the value at risk, ticks")
-    model.quantity("scenario_profit", profit, "profit of the portfolio in each scenario but the null one, ticks")
+    model.quantity("scenario_profit", profit, "profit of the portfolio in each scenario but the null one, ticks", 1)
 
 
 RULE = Rule(

@@ -1,0 +1,247 @@
+"""Every rule against its hand-written form: some choice of the free variables satisfies the equations iff it holds.
+
+By search over all choices on small integers (nothing of the prover's own choosing), and by witness and direct check on
+random portfolios.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from circuits.check import check_witness
+from circuits.compile import compile_rule
+from circuits.evaluate import evaluate
+from circuits.rules.registry import RULES
+from marginseal.errors import Unsatisfied
+from marginseal.market.epoch import RiskEpoch, epoch_from_arrays
+from marginseal.records.statement import Kind, Tier
+from prover.witness import make_witness
+from tests.oracles import rules
+from tests.oracles.brute import satisfiable
+
+LEVELS = {"es_level_permille": 500, "var_level_permille": 500}
+LIMITS = {"delta_limit.BTC": 2, "delta_limit": 3, "gamma_limit.ETH": 1, "vega_limit": 0}
+LOADINGS = {
+    "factor_loading.a.BTC": 2,
+    "factor_loading.a.ETH": 1,
+    "factor_loading.b.ETH": -3,
+    "factor_weight.b": 2,
+}
+
+
+def tiny(pnl: list[list[int]], **more: Any) -> RiskEpoch:
+    """Two instruments of two underlyings, |q| <= 2."""
+    parameters = {"initial_factor_permille": 1500, "maintenance_factor_permille": 700, **LEVELS, **LIMITS, **LOADINGS}
+    fields: dict[str, Any] = {
+        "value": [2, 1],
+        "haircut_long": [1, 0],
+        "haircut_short": [0, 1],
+        "delta": [1, 2],
+        "gamma": [1, -1],
+        "vega": [5, 5],
+        "underlyings": ("BTC", "ETH"),
+        "underlying_of": [0, 1],
+        "max_lots": 2,
+    } | more
+    return epoch_from_arrays(np.array(pnl), parameters=parameters, **fields)
+
+
+TINY = (
+    tiny([[0, 0], [-1, 2], [2, -1]]),
+    tiny([[0, 0], [1, 1], [-2, 0]], value=[0, 3], haircut_long=[2, 1], haircut_short=[-1, -1]),
+    tiny([[0, 0], [0, 0], [1, -2]], value=[-1, 2], haircut_long=[0, 0], haircut_short=[0, 0]),
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A rule, its hand-written form, and windows that hold every choice that could matter at these sizes."""
+
+    oracle: Callable[[RiskEpoch, Tier, list[int], list[int]], bool]
+    windows: Mapping[str, Iterable[int]]
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    doubled: int = 1
+
+
+LOSS, REQUIREMENT = range(8), range(10)
+CASES = {
+    "worst_case": Case(rules.worst_case, {"m": LOSS, "R": REQUIREMENT}),
+    "worst_case_limits": Case(rules.worst_case_limits, {"m": LOSS, "R": REQUIREMENT}),
+    "isolated": Case(rules.isolated, {"m": range(14), "R": REQUIREMENT}),
+    "expected_shortfall": Case(
+        rules.expected_shortfall,
+        {"t": range(-4, 5), "u": range(6), "T": range(6), "R": range(8)},
+        doubled=0,  # the split is the same in every rule, and this search is the longest
+    ),
+    "value_at_risk": Case(rules.value_at_risk, {"b": range(3), "m": LOSS, "R": REQUIREMENT}),
+    "parametric": Case(
+        lambda e, t, q, g: rules.parametric(e, t, q, g, 9000, 3),
+        {"u": range(-7, 7), "K": range(14), "R": REQUIREMENT},
+        {"multiplier_permille": 9000, "scale": 3},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+@pytest.mark.parametrize("epoch", TINY, ids=["mixed", "negative haircuts", "negative value"])
+def test_some_choice_satisfies_the_circuit_iff_the_rule_holds(name: str, epoch: RiskEpoch) -> None:
+    case = CASES[name]
+    held = 0
+    for tier in Tier:
+        compiled = compile_rule(name, epoch, tier, venues=1, parameters=case.parameters)
+        for q in product(range(-1, 3), repeat=2):
+            for pledge in (0, 1):
+                expected = case.oracle(epoch, tier, list(q), [pledge])
+                held += expected
+                assert satisfiable(compiled, q, [pledge], case.windows, doubled=case.doubled) == expected, (
+                    tier,
+                    q,
+                    pledge,
+                )
+    assert 0 < held < 2 * 32
+
+
+def test_the_mean_of_two_losses_by_search() -> None:
+    """A tail of two scenarios of four: threshold and excesses trade off, and the best is still the mean."""
+    epoch = tiny([[0, 0], [-2, 0], [1, 0], [-1, 1], [0, -1]], value=[3, 1])
+    case, held = CASES["expected_shortfall"], 0
+    compiled = compile_rule("expected_shortfall", epoch, Tier.INITIAL, venues=1)
+    for q, pledge in product([(1, 0), (-1, 0), (1, 1), (2, 1)], (0, 1)):
+        expected = case.oracle(epoch, Tier.INITIAL, list(q), [pledge])
+        held += expected
+        windows = {"t": range(-2, 4), "u": range(4), "T": range(7), "R": range(6)}
+        assert satisfiable(compiled, q, [pledge], windows, doubled=0) == expected, (q, pledge)
+    assert 0 < held < 8
+
+
+@pytest.mark.parametrize("epoch", TINY)
+def test_disclosures_by_search(epoch: RiskEpoch) -> None:
+    loss = compile_rule("scenario_loss", epoch, Tier.INITIAL)
+    band = compile_rule("net_band", epoch, Tier.INITIAL, parameters={"measure": "gamma", "underlying": "ETH"})
+    for q in product(range(-2, 3), repeat=2):
+        for x in range(6):
+            assert satisfiable(loss, q, [], {}, (x,)) == rules.scenario_loss(epoch, q, x)
+        for low, high in product(range(-2, 3), repeat=2):
+            assert satisfiable(band, q, [], {}, (low, high)) == rules.net_band(epoch, q, (low, high), "gamma", "ETH")
+
+
+def test_every_attestation_rule_has_a_case() -> None:
+    assert set(CASES) == {name for name, rule in RULES.items() if rule.kind == Kind.ATTESTATION}
+
+
+small = st.integers(-6, 6)
+
+
+@st.composite
+def epochs(draw: st.DrawFn) -> RiskEpoch:
+    n, s = draw(st.integers(1, 4)), draw(st.integers(2, 7))
+    row = st.lists(small, min_size=n, max_size=n)
+    long = draw(row)
+    initial, maintenance = sorted(draw(st.tuples(st.integers(0, 2500), st.integers(0, 2500))), reverse=True)
+    limits = draw(st.dictionaries(st.sampled_from(sorted(LIMITS)), st.integers(0, 30)))
+    loadings = draw(st.dictionaries(st.sampled_from(sorted(LOADINGS)[:3]), st.integers(-400, 400), min_size=1))
+    return epoch_from_arrays(
+        np.array([[0] * n] + [draw(row) for _ in range(s - 1)]),
+        value=draw(row),
+        haircut_long=long,
+        haircut_short=[draw(st.integers(-x, 6 + abs(x))) for x in long],
+        delta=draw(row),
+        gamma=draw(row),
+        vega=draw(row),
+        underlyings=("BTC", "ETH"),
+        underlying_of=draw(st.lists(st.integers(-1, 1), min_size=n, max_size=n)),
+        max_lots=20,
+        parameters={
+            "initial_factor_permille": initial,
+            "maintenance_factor_permille": maintenance,
+            "es_level_permille": draw(st.integers(500, 999)),
+            "var_level_permille": draw(st.integers(500, 999)),
+            "delta_limit": 50,
+            **limits,
+            **loadings,
+        },
+    )
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+@settings(max_examples=60, deadline=None)
+@given(epoch=epochs(), data=st.data())
+def test_witness_check_and_evaluation_agree_with_the_hand_written_rule(
+    name: str, epoch: RiskEpoch, data: st.DataObject
+) -> None:
+    case, n = CASES[name], epoch.instruments
+    if name == "worst_case_limits" and not any(
+        epoch.parameters.get(k, 0) > 0 for k in ("delta_limit", "delta_limit.BTC", "gamma_limit.ETH", "vega_limit")
+    ):
+        return
+    q = data.draw(st.lists(st.integers(-20, 20), min_size=n, max_size=n))
+    pledges = data.draw(st.lists(st.integers(0, 10), min_size=2, max_size=2))
+    healthy = {}
+    for tier in Tier:
+        compiled = compile_rule(name, epoch, tier, venues=2, parameters=case.parameters)
+        healthy[tier] = case.oracle(epoch, tier, q, pledges)
+        result = evaluate(compiled.model, np.array(q), np.array(pledges))
+        assert result.holds == healthy[tier]
+        if not healthy[tier]:
+            with pytest.raises(Unsatisfied) as caught:
+                make_witness(compiled, np.array(q), np.array(pledges))
+            assert caught.value.line == result.worst.label
+            continue
+        witness = make_witness(compiled, np.array(q), np.array(pledges))
+        assert check_witness(compiled.circuit, witness.columns, witness.bound_values) == []
+        # The most that can be pledged on top, and not one tick more.
+        more = np.array([pledges[0] + result.surplus, pledges[1]])
+        assert make_witness(compiled, np.array(q), more).columns.shape == witness.columns.shape
+        with pytest.raises(Unsatisfied, match="health"):
+            make_witness(compiled, np.array(q), more + np.array([0, 1]))
+    assert healthy[Tier.MAINTENANCE] or not healthy[Tier.INITIAL]
+
+
+@settings(max_examples=60, deadline=None)
+@given(epoch=epochs(), data=st.data())
+def test_isolated_margin_implies_the_worst_case_and_costs_no_less(epoch: RiskEpoch, data: st.DataObject) -> None:
+    n = epoch.instruments
+    q = np.array(data.draw(st.lists(st.integers(-20, 20), min_size=n, max_size=n)))
+    for tier in Tier:
+        cross, alone = (
+            evaluate(compile_rule(name, epoch, tier, venues=1).model, q, np.array([0]))
+            for name in ("worst_case", "isolated")
+        )
+        assert alone.figure("requirement") >= cross.figure("requirement")
+        assert cross.holds or not alone.holds
+
+
+@settings(max_examples=60, deadline=None)
+@given(epoch=epochs(), data=st.data())
+def test_disclosures_at_both_edges(epoch: RiskEpoch, data: st.DataObject) -> None:
+    n = epoch.instruments
+    q = np.array(data.draw(st.lists(st.integers(-20, 20), min_size=n, max_size=n)))
+    worst = max(0, *(-x for x in rules.profits(epoch, q.tolist())))
+    compiled = compile_rule("scenario_loss", epoch, Tier.MAINTENANCE)
+    witness = make_witness(compiled, q, None, (worst,))
+    assert check_witness(compiled.circuit, witness.columns, witness.bound_values, (worst,)) == []
+    if worst:
+        with pytest.raises(Unsatisfied, match="scenario"):
+            make_witness(compiled, q, None, (worst - 1,))
+    measure = data.draw(st.sampled_from(["delta", "gamma", "vega", "value", "notional"]))
+    where = data.draw(st.sampled_from(["", "BTC", "ETH"]))
+    band = compile_rule("net_band", epoch, Tier.INITIAL, parameters={"measure": measure, "underlying": where})
+    top = band.circuit.inputs[0].high
+    net = int(evaluate(band.model, q, None, (-top, top)).quantities["net"][0])
+    for low, high in ((net, net), (-top, top), (-top, net), (net, top)):
+        witness = make_witness(band, q, None, (low, high))
+        assert check_witness(band.circuit, witness.columns, witness.bound_values, (low, high)) == []
+        assert rules.net_band(epoch, q.tolist(), (low, high), measure, where)
+    for low, high in ((net + 1, top), (-top, net - 1)):
+        if -top <= low <= high <= top:
+            assert not rules.net_band(epoch, q.tolist(), (low, high), measure, where)
+            with pytest.raises(Unsatisfied, match="band"):
+                make_witness(band, q, None, (low, high))
