@@ -11,7 +11,6 @@ and place of the exception alone.
 from __future__ import annotations
 
 import http
-import json
 import logging
 from typing import Any
 
@@ -24,6 +23,7 @@ from server.jobs import Busy
 from server.logs import where
 
 MIMETYPE = "application/problem+json"
+Responses = dict[str | int | http.HTTPStatus, type[BaseModel] | dict[Any, Any] | None]
 _log = logging.getLogger("marginseal.server")
 
 
@@ -158,11 +158,30 @@ def install(app: Flask) -> None:
         return respond(500, "server.internal", "Something went wrong here; nothing was accepted.")
 
 
-def openapi_response(description: str) -> dict[str, Any]:
-    """A problem in the OpenAPI document."""
+def _documented(description: str) -> dict[str, Any]:
     schema = {"$ref": "#/components/schemas/Problem"}
     return {"description": description, "content": {MIMETYPE: {"schema": schema}}}
 
 
-def schema() -> dict[str, Any]:
-    return json.loads(json.dumps(Problem.model_json_schema(ref_template="#/components/schemas/{model}")))  # type: ignore[no-any-return]
+# What every operation may answer, and what one that needs a signature may answer besides, for the OpenAPI document.
+PROBLEMS: Responses = {
+    status: _documented(text)
+    for status, text in {
+        400: "Malformed",
+        404: "No such resource",
+        422: "Does not fit the schema",
+        429: "Too many requests; see Retry-After",
+        503: "Try again; see Retry-After",
+    }.items()
+}
+SIGNED_PROBLEMS: Responses = PROBLEMS | {
+    status: _documented(text)
+    for status, text in {
+        401: "Not signed by an active key, not fresh, or used before",
+        403: "The account may not",
+        409: "Does not fit the state of the account, the keys or the epoch",
+        411: "No Content-Length",
+        413: "Too large",
+        415: "Another media type",
+    }.items()
+}

@@ -8,6 +8,7 @@ What the tables mean is in tables.py; who writes what is left to jobs.py, partie
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sqlite3
@@ -39,7 +40,9 @@ class Store:
             path = Path(str(parsed.database))
             path.parent.mkdir(parents=True, exist_ok=True)
             # Created here so that no other mode ever shows; SQLite gives -wal and -shm the mode of the main file.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            # Never opened once it exists: closing a second descriptor drops this process's locks on the file.
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         # hide_parameters: no bound value ever shows in an error message or a log line.
         self._durable = sa.create_engine(parsed, hide_parameters=True, pool_size=8, max_overflow=32)
         self._quick = self._durable
@@ -75,9 +78,11 @@ class Store:
 def _reachable() -> Iterator[None]:
     try:
         yield
-    except (sa.exc.OperationalError, sa.exc.TimeoutError):
+    except sa.exc.IntegrityError:
+        raise  # a rule of the tables said no: the caller knows which
+    except (sa.exc.DatabaseError, sa.exc.TimeoutError):
         # `from None`: the driver's message may quote a statement.
-        raise StorageError("store.unavailable", "the database cannot be reached or stays locked") from None
+        raise StorageError("store.unavailable", "the database cannot be reached, stays locked, or is damaged") from None
 
 
 def _prepare_sqlite(engine: sa.Engine, synchronous: str, busy_ms: int) -> None:

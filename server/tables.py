@@ -51,6 +51,16 @@ party_keys = sa.Table(
     sa.Index("party_keys_by_party", "kind", "party"),
 )
 
+# What submissions may be sealed to.  A retired key is accepted until `retired`, so that rotation refuses nobody.
+prover_keys = sa.Table(
+    "prover_keys",
+    metadata,
+    sa.Column("key_id", sa.String(64), primary_key=True),
+    sa.Column("public", sa.LargeBinary, nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("retired", sa.BigInteger),
+)
+
 # Nonces of signed requests, until the signature could no longer be fresh.
 nonces = sa.Table(
     "nonces",
@@ -119,6 +129,36 @@ results = sa.Table(
     metadata,
     sa.Column("submission", sa.String(32), sa.ForeignKey("submissions.id", name="result_submission"), primary_key=True),
     sa.Column("sealed", sa.LargeBinary, nullable=False),
+)
+
+# What the log holds, by what clients ask for: made from the log alone, and made again whenever it is missing.
+catalogue = sa.Table(
+    "catalogue",
+    metadata,
+    sa.Column("idx", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
+    sa.Column("time", sa.BigInteger, nullable=False),
+    sa.Column("kind", sa.String(64), nullable=False),
+    sa.Column("account", sa.String(64)),
+    sa.Column("sequence", sa.BigInteger),
+    sa.Column("payload_digest", sa.LargeBinary(32), nullable=False),
+    sa.Column("name", sa.LargeBinary(32), nullable=False),
+    sa.Column("statement_digest", sa.LargeBinary(32)),
+    sa.Index("catalogue_by_payload", "payload_digest"),
+    sa.Index("catalogue_by_name", "name"),
+    sa.Index("catalogue_by_statement", "statement_digest"),
+    sa.Index("catalogue_by_kind", "kind", "idx"),
+)
+
+# Source statements as published, by the digest of the signed message; the bytes are an object of the log.
+published = sa.Table(
+    "published",
+    metadata,
+    sa.Column("message", sa.LargeBinary(32), primary_key=True),
+    sa.Column("object", sa.LargeBinary(32), nullable=False),
+    sa.Column("source", sa.String(64), nullable=False),
+    sa.Column("account", sa.String(64), nullable=False),
+    sa.Column("received", sa.BigInteger, nullable=False),
+    sa.Index("published_for_account", "account", "received"),
 )
 
 # Rate limits that must hold over all server processes: one bucket a key, see limits.py.

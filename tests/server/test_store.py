@@ -112,3 +112,22 @@ with store.write() as c:
     assert run.returncode == -9
     with Store(url).read() as c:
         assert c.scalars(sa.select(buckets.c.key)).all() == ["committed"]
+
+
+def test_opening_the_database_twice_keeps_the_locks_of_the_first(store: Store, tmp_path: Path) -> None:
+    """POSIX drops a process's locks on a file when it closes any descriptor of it.  Another process would then take
+    itself for the last one, remove the write-ahead log under us, and the database would be corrupt."""
+    code = """
+import sys
+import sqlalchemy as sa
+from server.store import Store
+from server.tables import buckets
+store = Store(sys.argv[1])
+with store.write() as c: c.execute(sa.insert(buckets).values(key="other", empty_at=1))
+store.close()
+"""
+    with store.read() as c:
+        assert c.scalar(sa.select(sa.func.count()).select_from(buckets)) == 0
+        Store(str(store.url))
+        subprocess.run([sys.executable, "-c", code, str(store.url)], check=True)
+        assert (tmp_path / "service.db-wal").exists()

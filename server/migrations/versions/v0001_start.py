@@ -37,6 +37,13 @@ def upgrade() -> None:
     )
     op.create_index("party_keys_by_party", "party_keys", ["kind", "party"])
     op.create_table(
+        "prover_keys",
+        sa.Column("key_id", sa.String(64), primary_key=True),
+        sa.Column("public", sa.LargeBinary, nullable=False),
+        sa.Column("created", sa.BigInteger, nullable=False),
+        sa.Column("retired", sa.BigInteger),
+    )
+    op.create_table(
         "nonces",
         sa.Column("key_id", sa.String(64), primary_key=True),
         sa.Column("nonce", sa.String(64), primary_key=True),
@@ -91,6 +98,30 @@ def upgrade() -> None:
         sa.Column("sealed", sa.LargeBinary, nullable=False),
     )
     op.create_table(
+        "catalogue",
+        sa.Column("idx", _BIG, primary_key=True, autoincrement=False),
+        sa.Column("time", sa.BigInteger, nullable=False),
+        sa.Column("kind", sa.String(64), nullable=False),
+        sa.Column("account", sa.String(64)),
+        sa.Column("sequence", sa.BigInteger),
+        sa.Column("payload_digest", sa.LargeBinary(32), nullable=False),
+        sa.Column("name", sa.LargeBinary(32), nullable=False),
+        sa.Column("statement_digest", sa.LargeBinary(32)),
+    )
+    op.create_index("catalogue_by_payload", "catalogue", ["payload_digest"])
+    op.create_index("catalogue_by_name", "catalogue", ["name"])
+    op.create_index("catalogue_by_statement", "catalogue", ["statement_digest"])
+    op.create_index("catalogue_by_kind", "catalogue", ["kind", "idx"])
+    op.create_table(
+        "published",
+        sa.Column("message", sa.LargeBinary(32), primary_key=True),
+        sa.Column("object", sa.LargeBinary(32), nullable=False),
+        sa.Column("source", sa.String(64), nullable=False),
+        sa.Column("account", sa.String(64), nullable=False),
+        sa.Column("received", sa.BigInteger, nullable=False),
+    )
+    op.create_index("published_for_account", "published", ["account", "received"])
+    op.create_table(
         "buckets",
         sa.Column("key", sa.String(96), primary_key=True),
         sa.Column("empty_at", sa.BigInteger, nullable=False),
@@ -108,5 +139,17 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("audit", "buckets", "results", "jobs", "submissions", "nonces", "party_keys", "parties"):
+    for table in (
+        "audit",
+        "buckets",
+        "published",
+        "catalogue",
+        "results",
+        "jobs",
+        "submissions",
+        "nonces",
+        "prover_keys",
+        "party_keys",
+        "parties",
+    ):
         op.drop_table(table)

@@ -1,0 +1,103 @@
+"""Finding what the log holds: by digest, by account and sequence, the newest of a kind.
+
+The log answers by index alone.  This table maps what clients ask for to that index; it is made by reading the log from
+where the last reading stopped, and holds nothing that the log does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from marginseal.log.entry import Entry
+from marginseal.log.log import Log
+from marginseal.log.storage import StoredEntry
+from server.names import name_of
+from server.store import Store
+from server.tables import catalogue
+
+_PAGE = 256
+_COLUMNS = (catalogue.c.idx, catalogue.c.time, catalogue.c.kind, catalogue.c.account, catalogue.c.sequence)
+_NAMES = (catalogue.c.payload_digest, catalogue.c.name, catalogue.c.statement_digest)
+_FOUND = sa.select(*_COLUMNS, *_NAMES)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where something is logged, and what it is.  `name` is the digest by which statements name it (names.py)."""
+
+    index: int
+    time: int
+    kind: str
+    account: str | None
+    sequence: int | None
+    payload_digest: bytes
+    name: bytes
+    statement_digest: bytes | None
+
+
+class Catalogue:
+    """One for a process; `sync` before asking when the log may have grown."""
+
+    def __init__(self, store: Store, log: Log) -> None:
+        self._store, self._log = store, log
+        self._synced = -1
+
+    def sync(self, size: int) -> None:
+        """Read the log's entries up to `size` that are not in the table yet."""
+        if size <= self._synced:
+            return
+        last = sa.select(sa.func.max(catalogue.c.idx))
+        with self._store.read() as c:
+            known = c.scalar(last)
+        start = 0 if known is None else known + 1
+        while start < size:
+            rows = [_row(e) for e in self._log.entries(start, min(size, start + _PAGE))]
+            with self._store.write() as c:
+                there = c.scalar(last)  # another process may have been here
+                fresh = [row for row in rows if there is None or row["idx"] > there]
+                if fresh:
+                    c.execute(sa.insert(catalogue), fresh)
+            start += _PAGE
+        self._synced = size
+
+    def by_digest(self, digest: bytes, kind: str) -> Found | None:
+        """The first entry of that kind with this name, or whose payload or statement has this digest."""
+        named = sa.or_(
+            catalogue.c.name == digest, catalogue.c.payload_digest == digest, catalogue.c.statement_digest == digest
+        )
+        return self._one(_FOUND.where(named, catalogue.c.kind == kind).order_by(catalogue.c.idx))
+
+    def newest(self, kind: str) -> Found | None:
+        return self._one(_FOUND.where(catalogue.c.kind == kind).order_by(catalogue.c.idx.desc()))
+
+    def recent(self, kind: str, limit: int) -> list[Found]:
+        """Newest first."""
+        with self._store.read() as c:
+            rows = c.execute(_FOUND.where(catalogue.c.kind == kind).order_by(catalogue.c.idx.desc()).limit(limit))
+            return [Found(*row) for row in rows]
+
+    def payload(self, found: Found) -> bytes:
+        return self._log.entry(found.index)[1].payload
+
+    def _one(self, query: sa.Select[Any]) -> Found | None:
+        with self._store.read() as c:
+            row = c.execute(query.limit(1)).one_or_none()
+        return None if row is None else Found(*row)
+
+
+def _row(stored: StoredEntry) -> dict[str, object]:
+    entry = Entry.decode(stored.data)
+    return {
+        "idx": stored.index,
+        "time": stored.time,
+        "kind": entry.kind,
+        "account": entry.account,
+        "sequence": entry.sequence,
+        "payload_digest": hashlib.sha256(entry.payload).digest(),
+        "name": name_of(entry.kind, entry.payload),
+        "statement_digest": entry.statement_digest,
+    }

@@ -1,0 +1,305 @@
+"""The HTTP client: an institution, a source, a venue or an auditor at one service.
+
+Requests of an account are signed as `server.signatures` asks.  A request that could not be answered (a broken
+connection, 429, 503) is tried again until `patience_s` is over: reads as they are, a submission with the same bytes and
+the same idempotency key under a fresh signature, so that it is accepted once.  What comes back is data; whether to
+believe it is for `marginseal.log.client` and the verifier.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import requests
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from http_message_signatures import HTTPMessageSigner, HTTPSignatureKeyResolver
+from http_message_signatures.algorithms import ED25519
+
+from marginseal.errors import DecodeError, MarginSealError, ServiceError
+from marginseal.files import parse_json
+from marginseal.records.keys import SigningKey
+from marginseal.records.sealing import SealingKey, SealingPublicKey
+from marginseal.records.submission import NONCE_BYTES, Submission, SubmissionHeader, seal_submission
+from server.wire import Answer, encode_body, open_answer
+
+TAG = "marginseal"
+MAX_RESPONSE_BYTES = 512 * 2**20
+_SIGNED_READ = ("@method", "@target-uri")
+_SIGNED_WRITE = ("@method", "@target-uri", "content-type", "content-digest", "idempotency-key")
+_AGAIN = (429, 502, 503, 504)
+
+
+class _Key(HTTPSignatureKeyResolver):
+    def __init__(self, key: SigningKey) -> None:
+        self._key = key
+
+    def resolve_private_key(self, _key_id: str) -> Ed25519PrivateKey:
+        return Ed25519PrivateKey.from_private_bytes(self._key.seed)
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """An accepted submission, and what its owner needs to open the answer."""
+
+    id: str
+    header: SubmissionHeader
+
+
+@dataclass(frozen=True)
+class Logged:
+    """An attestation as the service serves it; nothing in it is verified yet."""
+
+    account: str
+    sequence: int
+    statement_digest: bytes
+    log_index: int
+    attestation: bytes
+    receipt: bytes
+    head: bytes | None
+
+
+class Client:
+    """One service, over HTTPS.  ca: the certificate authority to trust (None: the system's).  key: who signs.
+
+    ServiceError service.unreachable, service.malformed, or the code of the service's problem."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        ca: Path | None = None,
+        key: SigningKey | None = None,
+        timeout_s: float = 30.0,
+        patience_s: float = 60.0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._url, self._key, self._timeout_s, self._patience_s, self._sleep = (
+            url.rstrip("/"),
+            key,
+            timeout_s,
+            patience_s,
+            sleep,
+        )
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.verify = True if ca is None else str(ca)
+
+    def close(self) -> None:
+        self._session.close()
+
+    # Prover and submissions
+
+    def prover_key(self) -> SealingPublicKey:
+        """The key to seal to now."""
+        keys = self._json("/v1/prover/keys")["keys"]
+        if not keys:
+            raise ServiceError("service.no-prover-key", "the service offers no key to seal to")
+        return SealingPublicKey(_bytes(keys[0]["public"]))
+
+    def submit(self, submission: Submission, *, prover: SealingPublicKey | None = None) -> Submitted:
+        """Seal and submit; on return it is durable there."""
+        header, sealed = seal_submission(submission, prover or self.prover_key(), secrets.token_bytes(NONCE_BYTES))
+        return self.submit_sealed(header, sealed)
+
+    def submit_sealed(
+        self, header: SubmissionHeader, sealed: bytes, *, idempotency_key: str | None = None
+    ) -> Submitted:
+        name = idempotency_key or secrets.token_urlsafe(24)
+        body = encode_body(header, sealed)
+        headers = {"Content-Type": "application/octet-stream", "Idempotency-Key": name}
+        answer = self._request("POST", "/v1/submissions", signed=True, body=body, headers=headers)
+        return Submitted(_text(_object(answer), "id"), header)
+
+    def status(self, submission: str, *, wait_s: float = 0) -> dict[str, Any]:
+        return self._json(f"/v1/submissions/{quote(submission, safe='')}", {"wait": wait_s}, signed=True)
+
+    def wait(self, submitted: Submitted, *, timeout_s: float = 300.0) -> dict[str, Any]:
+        """The final status.  ServiceError service.timeout."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            status = self.status(submitted.id, wait_s=min(20.0, max(0.0, deadline - time.monotonic())))
+            if status["state"] not in ("ready", "running"):
+                return status
+        raise ServiceError("service.timeout", "the submission is still being worked on")
+
+    @staticmethod
+    def answer(status: Mapping[str, Any], submitted: Submitted, key: SealingKey) -> Answer | None:
+        """What the prover says to the owner alone.  DecodeError sealing.open, answer.*."""
+        sealed = status.get("result")
+        return None if sealed is None else open_answer(_bytes(sealed), key, submitted.header)
+
+    # Attestations and records
+
+    def latest(self, account: str, *, after: int = 0, wait_s: float = 0) -> Logged | None:
+        """The account's newest attestation with its head statement; None when none is newer than `after`."""
+        path = f"/v1/accounts/{quote(account, safe='')}/attestations/latest"
+        response = self._request("GET", path, query={"after": after, "wait": wait_s}, missing_is_none=True)
+        return None if response is None else _logged(_object(response))
+
+    def attestation(self, account: str, sequence: int) -> Logged | None:
+        path = f"/v1/accounts/{quote(account, safe='')}/attestations/{sequence}"
+        response = self._request("GET", path, missing_is_none=True)
+        return None if response is None else _logged(_object(response))
+
+    def newest_record(self, kind: str, *, after: bytes | None = None, wait_s: float = 0) -> bytes | None:
+        """The digest of the newest record of a kind ("epochs", "venue-registries", ...), if it is not `after`."""
+        query = {"wait": wait_s} | ({} if after is None else {"after": after.hex()})
+        response = self._request("GET", f"/v1/records/{kind}/latest", query=query, missing_is_none=True)
+        return None if response is None else bytes.fromhex(_text(_object(response), "digest"))
+
+    def record(self, kind: str, digest: bytes) -> bytes:
+        """The signed record, as an envelope's bytes (a universe: its document)."""
+        return self._bytes(f"/v1/records/{kind}/{digest.hex()}")
+
+    def object(self, digest: bytes) -> bytes:
+        return self._bytes(f"/v1/objects/{digest.hex()}")
+
+    # The log
+
+    def log_key(self) -> str:
+        """The log's verifier key: to be compared with the one known from elsewhere."""
+        return _text(self._json("/v1/log"), "key")
+
+    def checkpoint(self) -> bytes:
+        return self._bytes("/v1/log/checkpoint")
+
+    def entries(self, start: int) -> list[tuple[int, int, bytes]]:
+        """(index, time, canonical bytes) from `start` on, a page; empty at the end."""
+        entries = self._json("/v1/log/entries", {"start": start})["entries"]
+        return [(e["index"], e["time"], _bytes(e["entry"])) for e in entries]
+
+    def receipt(self, index: int) -> bytes:
+        return self._bytes(f"/v1/log/receipts/{index}")
+
+    def consistency(self, first: int, second: int) -> list[bytes]:
+        path = self._json("/v1/log/consistency", {"first": first, "second": second})["path"]
+        return [_bytes(h) for h in path]
+
+    # How
+
+    def _json(self, path: str, query: Mapping[str, Any] | None = None, *, signed: bool = False) -> dict[str, Any]:
+        return _object(self._request("GET", path, query=query, signed=signed))
+
+    def _bytes(self, path: str) -> bytes:
+        data = self._request("GET", path)
+        assert data is not None
+        return data
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        signed: bool = False,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        missing_is_none: bool = False,
+    ) -> bytes | None:
+        deadline = time.monotonic() + self._patience_s
+        pause = 0.2
+        while True:
+            try:
+                response = self._send(method, path, query, signed, body, headers or {})
+            except requests.RequestException:
+                status, again, error = 0, pause, ServiceError("service.unreachable", "the service cannot be reached")
+            else:
+                status = response.status_code
+                if status in (200, 202):
+                    return response.content
+                if missing_is_none and status in (204, 404):
+                    return None
+                error = _problem(response)
+                again = _retry_after(response, pause)
+            if status not in (0, *_AGAIN) or time.monotonic() + again > deadline:
+                raise error
+            self._sleep(again)
+            pause = min(5.0, 2 * pause)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None,
+        signed: bool,
+        body: bytes | None,
+        headers: Mapping[str, str],
+    ) -> requests.Response:
+        request = requests.Request(method, self._url + path, params=query, data=body, headers=dict(headers))
+        prepared = self._session.prepare_request(request)
+        if signed:
+            if self._key is None:
+                raise ServiceError("service.no-key", "this request needs an account's key")
+            HTTPMessageSigner(signature_algorithm=ED25519, key_resolver=_Key(self._key)).sign(
+                prepared,
+                key_id=self._key.public.key_id,
+                nonce=secrets.token_urlsafe(24),
+                tag=TAG,
+                label="sig",
+                covered_component_ids=_SIGNED_READ if body is None else _SIGNED_WRITE,
+                body=body,
+            )
+        wait = 0.0 if query is None else float(query.get("wait", 0))
+        response = self._session.send(
+            prepared, timeout=(self._timeout_s, self._timeout_s + wait), allow_redirects=False
+        )
+        if len(response.content) > MAX_RESPONSE_BYTES:
+            raise ServiceError("service.too-large", "the service's answer is too large")
+        return response
+
+
+def _problem(response: requests.Response) -> ServiceError:
+    code = f"service.http-{response.status_code}"
+    with contextlib.suppress(MarginSealError, KeyError, TypeError):
+        code = str(parse_json(response.content, what="problem")["code"])[:64]
+    return ServiceError(code, f"the service refused with status {response.status_code}")
+
+
+def _retry_after(response: requests.Response, default: float) -> float:
+    value = response.headers.get("Retry-After", "")
+    return min(60.0, float(value)) if value.isascii() and value.isdecimal() and len(value) < 5 else default
+
+
+def _object(data: bytes | None) -> dict[str, Any]:
+    value = parse_json(data or b"", what="answer of the service")
+    if not isinstance(value, dict):
+        raise DecodeError("service.malformed", "the service's answer is not a JSON object")
+    return value
+
+
+def _text(value: Mapping[str, Any], name: str) -> str:
+    if not isinstance(value.get(name), str):
+        raise DecodeError("service.malformed", f"the service's answer lacks {name}")
+    return str(value[name])
+
+
+def _bytes(text: object) -> bytes:
+    try:
+        return base64.b64decode(str(text), validate=True)
+    except binascii.Error:
+        raise DecodeError("service.malformed", "the service's answer holds no base64 where it should") from None
+
+
+def _logged(value: Mapping[str, Any]) -> Logged:
+    head = value.get("head")
+    try:
+        return Logged(
+            account=_text(value, "account"),
+            sequence=int(value["sequence"]),
+            statement_digest=bytes.fromhex(_text(value, "statement_digest")),
+            log_index=int(value["log_index"]),
+            attestation=_bytes(_text(value, "attestation")),
+            receipt=_text(value, "receipt").encode(),
+            head=None if head is None else str(head).encode(),
+        )
+    except (KeyError, TypeError, ValueError):
+        raise DecodeError("service.malformed", "the service's answer is not an attestation") from None

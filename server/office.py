@@ -1,0 +1,158 @@
+"""What an operator does: register, suspend and remove parties, change keys, rotate the prover's, publish records.
+
+Every action is authorised by the operator's key, which the configuration names, and written to the trail in the
+transaction that does it (audit.py).  What is published goes to the log first: appending again changes nothing, so an
+action that was cut short is simply done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from marginseal.errors import PolicyError
+from marginseal.log.log import Log
+from marginseal.market.epoch import RiskEpoch
+from marginseal.market.universe import Universe
+from marginseal.records.account import open_account
+from marginseal.records.envelope import Envelope, peek
+from marginseal.records.keyfile import LOG_COST, write_key
+from marginseal.records.keys import PublicKey
+from marginseal.records.manifest import Manifest
+from marginseal.records.sealing import SealingKey
+from marginseal.records.source import PublishedStatement, SourceStatement
+from server import audit, parties, publish
+from server.audit import Action, Operator
+from server.jobs import Clock, LeaseQueue
+from server.prover_keys import add_key, key_path
+from server.store import Store
+
+
+class Office:
+    """One operator at one service.  PolicyError operator.unknown for one the configuration does not name."""
+
+    def __init__(
+        self, store: Store, log: Log, queue: LeaseQueue, operators: Mapping[str, str], operator: Operator, clock: Clock
+    ) -> None:
+        operator.check(operators)
+        self._store, self._log, self._queue, self._operators = store, log, queue, operators
+        self._operator, self._clock = operator, clock
+
+    def _act(self, action: str, params: Mapping[str, Any], do: Callable[[sa.Connection, int], None]) -> int:
+        now = self._clock()
+        with self._store.write() as c:
+            do(c, now)
+            return audit.record(c, self._operator, action, params, now_ms=now)
+
+    # Parties
+
+    def register_account(self, record: Envelope) -> int:
+        """An account by its own signed record, which is logged: sources find the sealing key there."""
+        account = open_account(record)
+        publish.publish_account(self._log, record, now=self._clock() // 1000)
+        return self._register("account", account.account, account.key)
+
+    def register_source(self, source: str, key: PublicKey) -> int:
+        return self._register("source", source, key)
+
+    def register_venue(self, venue: str, key: PublicKey) -> int:
+        return self._register("venue", venue, key)
+
+    def _register(self, kind: str, party: str, key: PublicKey) -> int:
+        params = {"kind": kind, "party": party, "key": key.raw.hex()}
+        return self._act("register", params, lambda c, now: parties.register(c, kind, party, key, now=now))
+
+    def suspend(self, kind: str, party: str) -> int:
+        """Until `resume` the party's signatures open nothing; what it submitted before is still done."""
+        return self._set_state("suspend", kind, party, "suspended")
+
+    def resume(self, kind: str, party: str) -> int:
+        return self._set_state("resume", kind, party, "active")
+
+    def remove(self, kind: str, party: str) -> int:
+        """For good: the name is never given out again."""
+        return self._set_state("remove", kind, party, "removed")
+
+    def _set_state(self, action: str, kind: str, party: str, state: str) -> int:
+        params = {"kind": kind, "party": party}
+        return self._act(action, params, lambda c, now: parties.set_state(c, kind, party, state, now=now))
+
+    # Keys
+
+    def add_key(self, kind: str, party: str, key: PublicKey) -> int:
+        params = {"kind": kind, "party": party, "key": key.raw.hex()}
+        return self._act("add-key", params, lambda c, now: parties.add_key(c, kind, party, key, now=now))
+
+    def revoke_key(self, key_id: str) -> int:
+        return self._act("revoke-key", {"key_id": key_id}, lambda c, now: parties.revoke_key(c, key_id, now=now))
+
+    def rotate_prover_key(
+        self, directory: Path, passphrase: bytes, new: SealingKey, *, grace_s: int, log_cost: int = LOG_COST
+    ) -> int:
+        """Write the private key for the workers, then tell the world; older keys retire after the grace."""
+        public = new.public
+        write_key(key_path(directory, public.key_id), new, passphrase, log_cost=log_cost)
+        params = {"key_id": public.key_id, "grace_s": grace_s}
+        return self._act(
+            "rotate-prover-key", params, lambda c, now: add_key(c, public, now=now, grace_ms=1000 * grace_s)
+        )
+
+    # Records
+
+    def publish_universe(self, universe: Universe) -> int:
+        publish.publish_universe(self._log, universe, now=self._clock() // 1000)
+        return self._published("universe", universe.digest)
+
+    def publish_epoch(
+        self, epoch: RiskEpoch, record: Envelope, signers: Sequence[PublicKey], objects: Sequence[bytes] = ()
+    ) -> int:
+        publish.publish_epoch(self._log, epoch, record, signers, now=self._clock() // 1000, objects=objects)
+        return self._published("epoch", epoch.digest)
+
+    def publish_source_registry(self, record: Envelope, signers: Sequence[PublicKey]) -> int:
+        publish.publish_source_registry(self._log, record, signers, now=self._clock() // 1000)
+        return self._published("source-registry", record.digest)
+
+    def publish_venue_registry(self, record: Envelope, signers: Sequence[PublicKey]) -> int:
+        publish.publish_venue_registry(self._log, record, signers, now=self._clock() // 1000)
+        return self._published("venue-registry", record.digest)
+
+    def publish_manifest(self, record: Envelope) -> int:
+        account = peek(Manifest, record).account
+        with self._store.read() as c:
+            keys = parties.keys_of(c, "account", account)
+        publish.publish_manifest(self._log, record, keys, now=self._clock() // 1000)
+        return self._published("manifest", record.digest)
+
+    def publish_source_statement(self, statement: PublishedStatement) -> int:
+        """On behalf of a source that does not post its statements itself."""
+        source = peek(SourceStatement, statement.message).terms.source
+
+        def do(c: sa.Connection, now: int) -> None:
+            keys = parties.keys_of(c, "source", source)
+            publish.publish_source_statement(c, self._log, statement, keys, now_ms=now)
+
+        params = {"kind": "source-statement", "digest": statement.message.digest.hex()}
+        return self._act("publish", params, do)
+
+    def _published(self, kind: str, digest: bytes) -> int:
+        return self._act("publish", {"kind": kind, "digest": digest.hex()}, lambda c, now: None)
+
+    # Work
+
+    def requeue(self, submission: str) -> int:
+        """Give a dead job another round.  PolicyError job.not-dead."""
+
+        def do(c: sa.Connection, _now: int) -> None:
+            if not self._queue.requeue(c, submission):
+                raise PolicyError("job.not-dead", "no dead job of that submission, or its sequence was submitted anew")
+
+        return self._act("requeue", {"submission": submission}, do)
+
+    def trail(self) -> list[Action]:
+        """Everything operators did, verified.  StorageError audit.broken."""
+        with self._store.read() as c:
+            return audit.verify(c, self._operators)

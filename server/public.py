@@ -1,0 +1,96 @@
+"""`attest.Public` out of the log: records by the digests that statements name, and the objects behind them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from marginseal.errors import InputError, PolicyError
+from marginseal.log.log import Log
+from marginseal.market import epoch as epochs
+from marginseal.market.universe import Universe, parse_universe
+from marginseal.records.attestation import Attestation
+from marginseal.records.envelope import Envelope, Record, peek
+from marginseal.records.epoch import EpochRecord
+from marginseal.records.manifest import Manifest
+from marginseal.records.registry import SourceRegistry, VenueRegistry
+from marginseal.records.source import PublishedStatement
+from marginseal.records.statement import Statement
+from server.catalogue import Catalogue, Found
+from server.names import Kind
+from server.store import Store
+from server.tables import published
+
+T = TypeVar("T", bound=Record)
+_EPOCHS = 4
+
+
+class LoggedRecords:
+    """What is logged here was checked when it was published (publish.py): signatures are not checked again.
+
+    PolicyError public.unknown for a digest that the log does not hold."""
+
+    def __init__(self, store: Store, log: Log, catalogue: Catalogue) -> None:
+        self._store, self._log, self._catalogue = store, log, catalogue
+        # An epoch may take 32 MB; it is decoded once and kept with the circuits made from it.
+        self._epoch = lru_cache(maxsize=_EPOCHS)(lambda digest: epochs.decode(self._log.get_object(digest)))
+
+    def found(self, digest: bytes, kind: Kind) -> Found:
+        self._catalogue.sync(self._log.size())
+        found = self._catalogue.by_digest(digest, kind)
+        if found is None:
+            raise PolicyError("public.unknown", f"the log holds no {kind} of that digest")
+        return found
+
+    def epoch(self, digest: bytes) -> epochs.RiskEpoch:
+        self.found(digest, Kind.EPOCH)
+        return self._epoch(digest)
+
+    def epoch_record(self, digest: bytes) -> EpochRecord:
+        return self._record(EpochRecord, digest, Kind.EPOCH)
+
+    def universe(self, digest: bytes) -> Universe:
+        return parse_universe(self._catalogue.payload(self.found(digest, Kind.UNIVERSE)))
+
+    def manifest(self, digest: bytes) -> Manifest:
+        return self._record(Manifest, digest, Kind.MANIFEST)
+
+    def source_registry(self, digest: bytes) -> SourceRegistry:
+        return self._record(SourceRegistry, digest, Kind.SOURCE_REGISTRY)
+
+    def venue_registry(self, digest: bytes) -> VenueRegistry:
+        return self._record(VenueRegistry, digest, Kind.VENUE_REGISTRY)
+
+    def source_statement(self, message: bytes) -> PublishedStatement:
+        try:
+            return PublishedStatement.decode(self._log.get_object(self._published(message)))
+        except InputError:
+            raise PolicyError("public.unpublished", "a source's statement is not published here") from None
+
+    def predecessor(self, account: str, sequence: int) -> Attestation | None:
+        position = self._log.attestation(account, sequence)
+        return None if position is None else Attestation.decode(self._log.entry(position.index)[1].payload)
+
+    def objects_of(self, s: Statement) -> set[bytes]:
+        """SHA-256 of all that an attestation of this statement cannot be replayed without."""
+        records = [
+            (s.epoch, Kind.EPOCH),
+            (s.universe, Kind.UNIVERSE),
+            (s.manifest, Kind.MANIFEST),
+            (s.source_registry, Kind.SOURCE_REGISTRY),
+            (s.venue_registry, Kind.VENUE_REGISTRY),
+        ]
+        needed = {self.found(digest, kind).payload_digest for digest, kind in records}
+        return needed | {s.epoch} | {self._published(entry.message_digest) for entry in s.sources}
+
+    def _published(self, message: bytes) -> bytes:
+        with self._store.read() as c:
+            stored: bytes | None = c.scalar(sa.select(published.c.object).where(published.c.message == message))
+        if stored is None:
+            raise PolicyError("public.unpublished", "a source's statement is not published here")
+        return stored
+
+    def _record(self, kind: type[T], digest: bytes, entry: Kind) -> T:
+        return peek(kind, Envelope.decode(self._catalogue.payload(self.found(digest, entry))))

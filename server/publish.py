@@ -1,0 +1,110 @@
+"""Putting public records where everyone finds them: into the log, with what they depend on.
+
+Each function checks the record's signatures under the keys it is given, stores what it needs as objects, and appends
+one entry; doing it again changes nothing.  Source statements are objects that attestations depend on, found by the
+digest of the signed message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import rfc8785
+import sqlalchemy as sa
+
+from marginseal.errors import PolicyError
+from marginseal.log.entry import Entry
+from marginseal.log.log import Log
+from marginseal.market import epoch as epochs
+from marginseal.market.universe import Universe
+from marginseal.records.account import AccountRecord, open_account
+from marginseal.records.envelope import Envelope, open_signed
+from marginseal.records.epoch import EpochRecord
+from marginseal.records.keys import PublicKey
+from marginseal.records.manifest import Manifest
+from marginseal.records.registry import SourceRegistry, VenueRegistry
+from marginseal.records.source import PublishedStatement, SourceStatement
+from server.names import Kind
+from server.tables import published
+
+
+def publish_universe(log: Log, universe: Universe, *, now: int) -> int:
+    data = rfc8785.dumps(universe.document())
+    log.put_object(data)
+    return log.append(Entry(Kind.UNIVERSE, data), now=now)
+
+
+def publish_epoch(
+    log: Log,
+    epoch: epochs.RiskEpoch,
+    record: Envelope,
+    operators: Iterable[PublicKey],
+    *,
+    now: int,
+    objects: Sequence[bytes] = (),
+) -> int:
+    """objects: what rebuilding needs (snapshot, parameters, oracle reports).  PolicyError epoch-record.*"""
+    open_signed(EpochRecord, record, operators).check(epoch)
+    data = epochs.encode(epoch)
+    return _append(log, Kind.EPOCH, record, objects=[data, *objects], now=now)
+
+
+def publish_source_registry(log: Log, record: Envelope, operators: Iterable[PublicKey], *, now: int) -> int:
+    open_signed(SourceRegistry, record, operators)
+    return _append(log, Kind.SOURCE_REGISTRY, record, now=now)
+
+
+def publish_venue_registry(log: Log, record: Envelope, operators: Iterable[PublicKey], *, now: int) -> int:
+    open_signed(VenueRegistry, record, operators)
+    return _append(log, Kind.VENUE_REGISTRY, record, now=now)
+
+
+def publish_account(log: Log, record: Envelope, *, now: int, previous: AccountRecord | None = None) -> int:
+    return _append(log, Kind.ACCOUNT, record, account=open_account(record, previous=previous).account, now=now)
+
+
+def publish_manifest(log: Log, record: Envelope, account_keys: Iterable[PublicKey], *, now: int) -> int:
+    """Signed by a key of the account; how it follows the one before is for those who rely on it to check."""
+    manifest = open_signed(Manifest, record, account_keys)
+    return _append(log, Kind.MANIFEST, record, account=manifest.account, now=now, books=manifest.books)
+
+
+def _append(
+    log: Log,
+    kind: Kind,
+    record: Envelope,
+    *,
+    now: int,
+    account: str | None = None,
+    objects: Sequence[bytes] = (),
+    books: tuple[tuple[str, str], ...] = (),
+) -> int:
+    data = record.encode()
+    log.put_object(data)
+    dependencies = tuple(sorted({log.put_object(item) for item in objects}))
+    return log.append(Entry(kind, data, account=account, dependencies=dependencies, books=books), now=now)
+
+
+def publish_source_statement(
+    c: sa.Connection, log: Log, statement: PublishedStatement, source_keys: Iterable[PublicKey], *, now_ms: int
+) -> bytes:
+    """The digest of the signed message; idempotent.
+
+    ProofRejected signature.threshold, PolicyError source.ciphertext (not the sealed opening that was signed)."""
+    message = open_signed(SourceStatement, statement.message, source_keys)
+    if hashlib.sha256(statement.sealed).digest() != message.ciphertext_digest:
+        raise PolicyError("source.ciphertext", "not the sealed opening that the source signed")
+    name = statement.message.digest
+    if c.scalar(sa.select(published.c.message).where(published.c.message == name)) is None:
+        stored = log.put_object(statement.encode())
+        c.execute(
+            sa.insert(published).values(
+                message=name,
+                object=stored,
+                source=message.terms.source,
+                account=message.terms.account,
+                received=now_ms,
+            )
+        )
+    return name

@@ -1,0 +1,175 @@
+"""The HTTPS server: gunicorn with threads, TLS 1.3, and a limit on how long a caller may keep a thread.
+
+`DeadlineWorker` closes a connection that has not delivered its request in `receive_timeout_s` (a slow handshake, header
+or body would otherwise hold a thread for ever), and one whose answer takes longer than `request_timeout_s`.  What is no
+HTTP at all is refused as problem+json as well, and neither the answer nor the log quotes it.
+Each process makes its own application after the fork, so that no connection or key schedule crosses it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+from gunicorn.http import errors as http_errors
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from server.config import Config
+from server.problem import MIMETYPE, problem_bytes
+from server.tls import server_context
+
+_log = logging.getLogger("marginseal.server")
+Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class Deadlines:
+    """Shuts down sockets whose time is up, from one thread, by a duplicate of each: a reused number is never hit."""
+
+    TICK_S = 0.25
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._due: dict[int, tuple[float, int]] = {}
+        threading.Thread(target=self._watch, name="deadlines", daemon=True).start()
+
+    def arm(self, fd: int, seconds: float) -> None:
+        """The connection `fd` has this long from now, whatever it had before."""
+        with self._lock:
+            _, copy = self._due.get(fd, (0.0, -1))
+            self._due[fd] = (time.monotonic() + seconds, os.dup(fd) if copy < 0 else copy)
+
+    def disarm(self, fd: int) -> None:
+        with self._lock:
+            _, copy = self._due.pop(fd, (0.0, -1))
+        if copy >= 0:
+            os.close(copy)
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(self.TICK_S)
+            now = time.monotonic()
+            with self._lock:  # the copies stay open while the lock is held
+                for deadline, copy in self._due.values():
+                    if deadline <= now:
+                        with socket.socket(fileno=os.dup(copy)) as s, contextlib.suppress(OSError):
+                            s.shutdown(socket.SHUT_RDWR)
+
+
+class DeadlineWorker(ThreadWorker):  # type: ignore[misc]
+    """A gthread worker with deadlines, and refusals that quote nothing."""
+
+    def init_process(self) -> None:
+        self.deadlines = Deadlines()
+        super().init_process()
+
+    def load_wsgi(self) -> None:
+        inner: Wsgi = self.app.wsgi()
+
+        def received(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+            # The application calls this when it has the whole body; from then on the time is the server's own.
+            fd = environ["gunicorn.socket"].fileno()
+            environ["marginseal.received"] = lambda: self.deadlines.arm(fd, self.app.service.server.request_timeout_s)
+            return inner(environ, start)
+
+        self.wsgi = received
+
+    def handle(self, conn: TConn) -> object:
+        fd = conn.sock.fileno()
+        self.deadlines.arm(fd, self.app.service.server.receive_timeout_s)
+        try:
+            return super().handle(conn)
+        finally:
+            self.deadlines.disarm(fd)
+
+    def handle_error(self, req: object, client: socket.socket, addr: object, exc: BaseException) -> None:
+        if isinstance(exc, ssl.SSLError):  # no TLS, no answer
+            return
+        status, code = 400, "request.malformed"
+        if isinstance(exc, http_errors.LimitRequestLine):
+            status, code = 414, "request.uri-too-long"
+        elif isinstance(exc, http_errors.LimitRequestHeaders):
+            status, code = 431, "request.headers-too-large"
+        elif isinstance(exc, http_errors.UnsupportedTransferCoding):
+            status, code = 411, "body.chunked"
+        elif isinstance(exc, http_errors.ExpectationFailed):
+            status, code = 417, "request.expectation"
+        elif not isinstance(exc, http_errors.ParseException):
+            status, code = 500, "server.internal"
+            _log.error("unforeseen", extra={"code": code, "at": type(exc).__name__})
+        body = problem_bytes(status, code, "The request could not be read.")
+        head = f"HTTP/1.1 {status} Refused\r\nContent-Type: {MIMETYPE}\r\nContent-Length: {len(body)}\r\n"
+        with contextlib.suppress(OSError):
+            client.sendall(head.encode() + b"Connection: close\r\n\r\n" + body)
+
+
+class QuietLogger(Logger):  # type: ignore[misc]
+    """gunicorn's messages go where ours go (logs.JsonLines), reduced to their place; there is no access log."""
+
+    def setup(self, cfg: object) -> None:
+        self.error_log.handlers[:] = []
+        self.error_log.propagate = True
+        self.access_log.handlers[:] = []
+        self.access_log.disabled = True
+
+    def access(self, resp: object, req: object, environ: object, request_time: object) -> None:
+        return
+
+
+class Web(BaseApplication):  # type: ignore[misc]
+    """gunicorn configured by ours.  `make` builds the application in each process; `ready` runs once it listens."""
+
+    def __init__(self, config: Config, make: Callable[[], Wsgi], ready: Callable[[int], None] | None = None) -> None:
+        self.service, self._make, self._ready = config, make, ready
+        super().__init__()
+
+    def load_config(self) -> None:
+        s = self.service.server
+        context: list[ssl.SSLContext] = []
+
+        def tls(_config: object, _default: object) -> ssl.SSLContext:
+            if not context:  # one for the process, so that sessions resume; a restart reads renewed files
+                paths = (self.service.path(s.certificate), self.service.path(s.private_key))
+                context.append(server_context(*paths, self.service.path(s.client_ca) if s.client_ca else None))
+            return context[0]
+
+        def listening(arbiter: Any) -> None:
+            port = arbiter.LISTENERS[0].sock.getsockname()[1]
+            _log.info("serving", extra={"pid": os.getpid(), "count": s.processes})
+            if self._ready is not None:
+                self._ready(port)
+
+        settings = {
+            "bind": f"{s.host}:{s.port}",
+            "workers": s.processes,
+            "threads": s.threads,
+            "worker_class": "server.web.DeadlineWorker",
+            "logger_class": QuietLogger,
+            "certfile": str(self.service.path(s.certificate)),
+            "keyfile": str(self.service.path(s.private_key)),
+            "ssl_context": tls,
+            "do_handshake_on_connect": True,
+            "when_ready": listening,
+            "timeout": 30,
+            "graceful_timeout": int(s.request_timeout_s),
+            "keepalive": 15,
+            "worker_connections": 512,
+            "limit_request_line": 2048,
+            "limit_request_fields": 48,
+            "limit_request_field_size": 8190,
+            "max_requests": 0,
+            "control_socket_disable": True,
+        }
+        for name, value in settings.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Wsgi:
+        return self._make()
