@@ -9,7 +9,8 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from marginseal.algebra.numba_field import IN, NONE, OUT, Words, helper, kernel, r_add, r_mul, r_sub
+from marginseal.algebra.numba_compile import IN, NONE, OUT, Words, helper, kernel
+from marginseal.algebra.numba_field import r_add, r_mul, r_sub
 
 
 @helper

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from marginseal.algebra import numba_kernels as kernels
 from marginseal.algebra.field import R, inverse, root_of_unity
-from marginseal.algebra.numba_field import Words, from_rows, to_rows
+from marginseal.algebra.numba_compile import Words
+from marginseal.algebra.numba_field import from_rows, to_rows
 from marginseal.algebra.vectors import Vector
 
 _FORM = 2**256 % R
