@@ -138,6 +138,7 @@ EQUITY = 5000
 LONG, SHORT, TILE_1, PLEDGE, SLACK, U, K = range(7)
 NET = 7  # the target long - short
 CONE_ROW, LIMIT_ROW = 5, 6
+FREE_ROW = 3  # of tile 1: in the scenarios, not in the norm
 
 
 def full(
@@ -158,6 +159,7 @@ def full(
     rng = np.random.default_rng(seed)
     P = [rng.integers(-9, 10, size=(4, n), dtype=np.int64) for _ in range(2)]
     a = rng.integers(-3, 4, size=(2, n), dtype=np.int64)
+    a[:, FREE_ROW] = 0
     shares = [rng.integers(-10, 11, size=(2, n), dtype=np.int64) for _ in range(2)]
     if lots is not None:
         shares = [np.array([wanted, [0] * n], dtype=np.int64) for wanted in lots]

@@ -137,11 +137,11 @@ def test_12_1_pledge_below_zero() -> None:
 
 
 def test_12_1_signed_K() -> None:
-    """K^2 does not see the sign of K, the limit does: -31 is below any limit."""
-    case = full(limit=20)
-    assert case.rows[K][0] > 20
+    """K^2 does not see the sign of K, the limit does: -17 is below any limit."""
+    case = full(limit=10)
     value = case.rows[K][0]
-    case = case.with_row(SLACK, LIMIT_ROW, 20 + value)
+    assert value > 10
+    case = case.with_row(SLACK, LIMIT_ROW, 10 + value)
     stopped_by_its_defence(Forger(case, drop=drops("lookup"), limb_rows=limb_rows(case, (K, 0, [-value]))))
 
 
