@@ -1,27 +1,36 @@
 """KZG commitments of columns, with blinders (protocol section 2).
 
 A column of n values is the polynomial that takes them on H; a hiding one adds (b_0 + b_1 X + ...) Z_H(X).  Its
-commitment is a multi-scalar product with the Lagrange basis, fast when the values are small integers, plus one term
-[tau^(n+k)]_1 - [tau^k]_1 for each blinder.  Quotients are committed from their coefficients.  Openings and pairings
-belong to the verifier; drawing the blinders belongs to the prover.
+commitment is a multi-scalar product with the Lagrange basis, fast when the values are small integers, extended by
+[tau^(n+k)]_1 - [tau^k]_1 for the blinders.  Quotients are committed from their coefficients.  Openings are `kzg.py`;
+drawing the blinders belongs to the prover.
+
+The products go through compiled tables (`msm_numba.py`) where the vectors are compiled ones, through the curve library
+otherwise; the bytes are the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from marginseal.algebra.basis import Basis, CurveBasis
 from marginseal.algebra.curve import G1, Curve, backend
+from marginseal.algebra.field import SCALAR_BYTES, R
 from marginseal.algebra.srs import SRS, ceremony
 from marginseal.algebra.vectors import FieldVectors, Vector, default_vectors
 from marginseal.errors import RangeError
 
 SMALL_BOUND = 2**62
 """Values committed as small integers stay below this in absolute value, as lots do (protocol section 3)."""
+
+MAX_BLINDERS = 4
+"""More than any column has: phi has 3 (protocol section 2)."""
 
 
 @dataclass(frozen=True)
@@ -60,29 +69,42 @@ class CommitmentKey:
         self.vectors = vectors
         self.curve = curve
         self.workers = workers
-        self._powers = srs.g1(curve)
-        self._lagrange = srs.lagrange(n, curve)
+        self._max_blinders = min(MAX_BLINDERS, srs.size - n)
+        self._columns = self._basis("columns", self._column_points)
 
     def commit_small(self, values: NDArray[np.int64], blinders: Sequence[int] = ()) -> bytes:
         """[p + (b_0 + b_1 X + ...) Z_H], p(w^i) = values_i.  RangeError commit.small for a value of 2^62 or more."""
-        return self._encode(self._small(values), blinders)
+        if values.shape != (self.n,) or values.dtype != np.int64:
+            raise ValueError(f"a column is int64 ({self.n},)")
+        # By comparison, not by abs: int64 has a negative with no positive.
+        if ((values <= -SMALL_BOUND) | (values >= SMALL_BOUND)).any():
+            raise RangeError("commit.small", "a value of 2^62 or more in a column of small integers")
+        return self._columns.msm_small(values, self._tail(blinders))
 
     def commit_values(self, values: Vector, blinders: Sequence[int] = ()) -> bytes:
         """[p + (b_0 + b_1 X + ...) Z_H], p(w^i) = values_i in F."""
         if self.vectors.length(values) != self.n:
             raise ValueError(f"a column has {self.n} values, not {self.vectors.length(values)}")
-        return self._encode(self.curve.msm_le_bytes(self._lagrange, self.vectors.to_le_bytes(values)), blinders)
+        return self._columns.msm(self.vectors.to_le_bytes(values) + self._tail(blinders))
 
     def commit_coefficients(self, coeffs: Vector, blinders: Sequence[int] = ()) -> bytes:
         """[p + (b_0 + b_1 X + ...) Z_H], p = sum_j coeffs_j X^j of at most D coefficients (ValueError)."""
-        count = self.vectors.length(coeffs)
-        if count > self.srs.size:
-            raise ValueError(f"{count} coefficients, and {self.srs.size} powers")
-        return self._encode(self.curve.msm_le_bytes(self._powers[:count], self.vectors.to_le_bytes(coeffs)), blinders)
+        vectors, count = self.vectors, len(blinders)
+        if blinders:
+            self._tail(blinders)
+            blinding = vectors.from_ints([*(-b for b in blinders), *[0] * (self.n - count), *blinders])
+            size = max(vectors.length(coeffs), self.n + count)
+            coeffs = vectors.add(vectors.pad(coeffs, size), vectors.pad(blinding, size))
+        if vectors.length(coeffs) > self.srs.size:
+            raise ValueError(f"{vectors.length(coeffs)} coefficients, and {self.srs.size} powers")
+        return self._powers().msm(vectors.to_le_bytes(coeffs))
 
     def commit_many(self, jobs: Sequence[Job]) -> list[bytes]:
-        """The commitments of the jobs, in their order."""
-        return [self._commit(job) for job in jobs]
+        """The commitments of the jobs, in their order; on `workers` threads where that is of use."""
+        if self.workers == 1 or not self._compiled or len(jobs) < 2:
+            return [self._commit(job) for job in jobs]
+        with ThreadPoolExecutor(self.workers) as pool:
+            return list(pool.map(self._commit, jobs))
 
     def _commit(self, job: Job) -> bytes:
         match job:
@@ -93,33 +115,40 @@ class CommitmentKey:
             case Coefficients(coeffs, blinders):
                 return self.commit_coefficients(coeffs, blinders)
 
-    def _small(self, values: NDArray[np.int64]) -> G1:
-        if values.shape != (self.n,) or values.dtype != np.int64:
-            raise ValueError(f"a column is int64 ({self.n},)")
-        # By comparison, not by abs: int64 has a negative with no positive.
-        if ((values <= -SMALL_BOUND) | (values >= SMALL_BOUND)).any():
-            raise RangeError("commit.small", "a value of 2^62 or more in a column of small integers")
-        points = self._lagrange
-        negative = values < 0
-        if negative.any():
-            # r - x would be full size and cost the speed; the sign goes to the point instead.
-            neg = self.curve.neg
-            points = [neg(p) if sign else p for p, sign in zip(points, negative.tolist(), strict=True)]
-        scalars = np.zeros((self.n, 4), dtype="<u8")
-        scalars[:, 0] = np.abs(values)
-        return self.curve.msm_le_bytes(points, scalars.tobytes())
+    @property
+    def _compiled(self) -> bool:
+        return self.vectors.name == "numba" and self.curve.name == "arkworks"
 
-    def _encode(self, p: G1, blinders: Sequence[int]) -> bytes:
-        """p + sum_k b_k ([tau^(n+k)] - [tau^k]), encoded.  A product apart: small scalars stay among themselves."""
-        curve, count = self.curve, len(blinders)
-        if self.n + count > self.srs.size:
-            raise ValueError(f"{count} blinders at {self.n} rows, and {self.srs.size} powers")
-        if count:
-            points = self._powers[self.n : self.n + count] + self._powers[:count]
-            p = curve.add(p, curve.msm(points, [*blinders, *(-b for b in blinders)]))
-        return curve.encode_g1(p)
+    def _column_points(self) -> list[G1]:
+        """[L_0] .. [L_{n-1}], then [tau^n] - [1], [tau^{n+1}] - [tau], ... for the blinders."""
+        curve, n = self.curve, self.n
+        powers = self.srs.g1(curve)
+        blinding = [curve.add(powers[n + k], curve.neg(powers[k])) for k in range(self._max_blinders)]
+        return [*self.srs.lagrange(n, curve), *blinding]
+
+    def _powers(self) -> Basis:
+        return self._basis("powers", lambda: self.srs.g1(self.curve))
+
+    def _basis(self, kind: str, points: Callable[[], Sequence[G1]]) -> Basis:
+        """The basis of that kind: powers are common to every n, both to every number of workers."""
+        arguments = (kind, 0 if kind == "powers" else self.n, id(self.srs), self._compiled, self.curve.name)
+        if arguments not in _bases:
+            if self._compiled:
+                from marginseal.algebra.msm_numba import FixedBase
+
+                _bases[arguments] = FixedBase(self.curve.dump_g1(points()))
+            else:
+                _bases[arguments] = CurveBasis(points(), self.curve)
+        return _bases[arguments]
+
+    def _tail(self, blinders: Sequence[int]) -> bytes:
+        if len(blinders) > self._max_blinders:
+            raise ValueError(f"{len(blinders)} blinders for a column that takes {self._max_blinders}")
+        return b"".join([(b % R).to_bytes(SCALAR_BYTES, "little") for b in blinders])
 
 
+# By the identity of the string, which the keys keep alive.
+_bases: dict[tuple[str, int, int, bool, str], Basis] = {}
 _keys: dict[tuple[int, int, str, str, int], CommitmentKey] = {}
 
 
@@ -135,7 +164,7 @@ def commitment_key(
     n a power of two, 8 <= n <= 2048 (ValueError); defaults: the ceremony, the fastest vectors, the compiled curve.
     workers: threads for `commit_many`, where the product releases the interpreter's lock."""
     srs, vectors, curve = srs or ceremony(), vectors or default_vectors(), curve or backend()
-    arguments = (n, id(srs), vectors.name, curve.name, workers)  # the key keeps its string alive, so the id stays its
+    arguments = (n, id(srs), vectors.name, curve.name, workers)
     if arguments not in _keys:
         _keys[arguments] = CommitmentKey(n, srs, vectors, curve, workers)
     return _keys[arguments]

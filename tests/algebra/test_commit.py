@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marginseal.algebra.commit import SMALL_BOUND, Coefficients, Job, Small, Values, commitment_key
+from marginseal.algebra.commit import (
+    MAX_BLINDERS,
+    SMALL_BOUND,
+    Coefficients,
+    CommitmentKey,
+    Job,
+    Small,
+    Values,
+    commitment_key,
+)
 from marginseal.algebra.curve import backend, compress_g1, compress_g2
 from marginseal.algebra.field import R
 from marginseal.algebra.srs import SRS, ceremony
@@ -25,7 +34,11 @@ CURVE = backend()
 VECTORS = PythonVectors()
 TAU = 0x1234567890ABCDEF << 180 | 7
 N = 8
-KEY = commitment_key(N, unsafe_srs(TAU, 16), VECTORS)
+SRS_16 = unsafe_srs(TAU, 16)
+KEYS = [commitment_key(N, SRS_16, VECTORS)]
+if default_vectors().name != "python":
+    KEYS.append(commitment_key(N, SRS_16, default_vectors()))
+each_key = pytest.mark.parametrize("key", KEYS, ids=lambda key: key.vectors.name)
 INFINITY = bytes([0xC0]) + bytes(47)
 
 ELEMENT = st.one_of(st.sampled_from([0, 1, R - 1, R // 2]), st.integers(0, R - 1))
@@ -44,91 +57,103 @@ def at_tau(values: list[int], blinders: list[int]) -> bytes:
     return CURVE.encode_g1(CURVE.mul(CURVE.generator, naive_field.evaluate(naive_field.blinded(values, blinders), TAU)))
 
 
+@each_key
 @given(SMALL_COLUMN, BLINDERS)
 @settings(deadline=None)
-def test_small_columns(values: list[int], blinders: list[int]) -> None:
+def test_small_columns(key: CommitmentKey, values: list[int], blinders: list[int]) -> None:
     expected = at_tau([v % R for v in values], blinders)
-    assert KEY.commit_small(np.array(values, dtype=np.int64), blinders) == expected
-    assert KEY.commit_values(VECTORS.from_ints(values), blinders) == expected
+    assert key.commit_small(np.array(values, dtype=np.int64), blinders) == expected
+    assert key.commit_values(key.vectors.from_ints(values), blinders) == expected
 
 
+@each_key
 @given(COLUMN, BLINDERS)
 @settings(deadline=None)
-def test_columns_by_values_and_by_coefficients(values: list[int], blinders: list[int]) -> None:
+def test_columns_by_values_and_by_coefficients(key: CommitmentKey, values: list[int], blinders: list[int]) -> None:
     expected = at_tau(values, blinders)
-    v = VECTORS.from_ints(values)
-    assert KEY.commit_values(v, blinders) == expected
-    assert KEY.commit_coefficients(VECTORS.intt(v), blinders) == expected
-    assert KEY.commit_coefficients(VECTORS.from_ints(naive_field.blinded(values, blinders))) == expected
+    v = key.vectors.from_ints(values)
+    assert key.commit_values(v, blinders) == expected
+    assert key.commit_coefficients(key.vectors.intt(v), blinders) == expected
+    assert key.commit_coefficients(key.vectors.from_ints(naive_field.blinded(values, blinders))) == expected
 
 
+@each_key
 @given(SMALL_COLUMN, SMALL_COLUMN, BLINDERS, BLINDERS)
 @settings(max_examples=25, deadline=None)
-def test_commitments_add(p: list[int], q: list[int], b: list[int], c: list[int]) -> None:
+def test_commitments_add(key: CommitmentKey, p: list[int], q: list[int], b: list[int], c: list[int]) -> None:
     p, q = [x // 4 for x in p], [x // 4 for x in q]
     left = at_tau([x % R for x in p], b), at_tau([x % R for x in q], c)
     total = CURVE.identity()
     for data in left:
         if data != INFINITY:
             total = CURVE.add(total, CURVE.decode_g1(data))
-    both = KEY.commit_small(np.array(p, dtype=np.int64) + np.array(q, dtype=np.int64), naive_field.add(b, c))
+    both = key.commit_small(np.array(p, dtype=np.int64) + np.array(q, dtype=np.int64), naive_field.add(b, c))
     assert both == CURVE.encode_g1(total)
 
 
-def test_zero_is_infinity_and_a_blinder_hides_it() -> None:
+@each_key
+def test_zero_is_infinity_and_a_blinder_hides_it(key: CommitmentKey) -> None:
     zero = np.zeros(N, dtype=np.int64)
-    assert KEY.commit_small(zero) == KEY.commit_values(VECTORS.zeros(N)) == INFINITY
-    assert KEY.commit_coefficients(VECTORS.zeros(0)) == INFINITY
-    assert KEY.commit_small(zero, [5]) != INFINITY
+    assert key.commit_small(zero) == key.commit_values(key.vectors.zeros(N)) == INFINITY
+    assert key.commit_coefficients(key.vectors.zeros(0)) == INFINITY
+    assert key.commit_small(zero, [5]) != INFINITY
 
 
+@each_key
 @pytest.mark.parametrize("value", [SMALL_BOUND, -SMALL_BOUND, 2**63 - 1, -(2**63)])
-def test_large_values_are_no_small_column(value: int) -> None:
+def test_large_values_are_no_small_column(key: CommitmentKey, value: int) -> None:
     column = np.zeros(N, dtype=np.int64)
     column[3] = value
     with pytest.raises(RangeError) as e:
-        KEY.commit_small(column)
+        key.commit_small(column)
     assert e.value.code == "commit.small"
     assert str(value) not in str(e.value)
 
 
-def test_shapes_are_checked() -> None:
+@each_key
+def test_shapes_are_checked(key: CommitmentKey) -> None:
     zero = np.zeros(N, dtype=np.int64)
     others: list[Any] = [zero[:-1], zero.reshape(N, 1), zero.astype(np.float64), zero.astype(np.uint64)]
     for wrong in others:
         with pytest.raises(ValueError, match="int64"):
-            KEY.commit_small(wrong)
+            key.commit_small(wrong)
     for length in (0, N - 1, N + 1, 2 * N):
         with pytest.raises(ValueError, match="column"):
-            KEY.commit_values(VECTORS.zeros(length))
-    assert len(KEY.commit_coefficients(VECTORS.full(16, 1))) == 48
+            key.commit_values(key.vectors.zeros(length))
+    assert len(key.commit_coefficients(key.vectors.full(16, 1))) == 48
     with pytest.raises(ValueError, match="powers"):
-        KEY.commit_coefficients(VECTORS.zeros(17))
-    assert len(KEY.commit_small(zero, [1] * 8)) == 48
+        key.commit_coefficients(key.vectors.zeros(17))
+    zeros = key.vectors.zeros(N)
+    most = [1] * MAX_BLINDERS
+    assert key.commit_small(zero, most) == key.commit_values(zeros, most) == key.commit_coefficients(zeros, most)
+    for job in (Small(zero, [*most, 1]), Values(zeros, [*most, 1]), Coefficients(zeros, [*most, 1])):
+        with pytest.raises(ValueError, match="blinders"):
+            key.commit_many([job])
     with pytest.raises(ValueError, match="blinders"):
-        KEY.commit_small(zero, [1] * 9)
+        commitment_key(16, SRS_16, key.vectors).commit_small(np.zeros(16, dtype=np.int64), [1])
 
 
-def test_jobs_come_back_in_their_order() -> None:
+@each_key
+def test_jobs_come_back_in_their_order(key: CommitmentKey) -> None:
     rng = np.random.default_rng(7)
     column = rng.integers(0, N, N)
-    values = VECTORS.from_ints([int(x) << 200 for x in rng.integers(0, 2**40, N)])
-    coeffs = VECTORS.from_ints([int(x) << 190 for x in rng.integers(0, 2**40, 13)])
+    values = key.vectors.from_ints([int(x) << 200 for x in rng.integers(0, 2**40, N)])
+    coeffs = key.vectors.from_ints([int(x) << 190 for x in rng.integers(0, 2**40, 13)])
     jobs: list[Job] = [Small(column, (3,)), Values(values), Coefficients(coeffs, (R - 1, 4)), Small(column)]
     expected = [
-        KEY.commit_small(column, (3,)),
-        KEY.commit_values(values),
-        KEY.commit_coefficients(coeffs, (R - 1, 4)),
-        KEY.commit_small(column),
+        key.commit_small(column, (3,)),
+        key.commit_values(values),
+        key.commit_coefficients(coeffs, (R - 1, 4)),
+        key.commit_small(column),
     ]
-    assert KEY.commit_many(jobs) == expected
-    assert KEY.commit_many([]) == []
-    assert commitment_key(N, unsafe_srs(TAU, 16), VECTORS, workers=2).commit_many(jobs) == expected
+    assert key.commit_many(jobs) == expected
+    assert key.commit_many([]) == []
+    assert commitment_key(N, SRS_16, key.vectors, workers=2).commit_many(jobs) == expected
 
 
 def test_keys_are_kept() -> None:
-    assert commitment_key(N, unsafe_srs(TAU, 16), VECTORS) is KEY
-    assert commitment_key(16, unsafe_srs(TAU, 16), VECTORS) is not KEY
+    assert commitment_key(N, unsafe_srs(TAU, 16), VECTORS) is KEYS[0]
+    assert commitment_key(16, SRS_16, VECTORS) is not KEYS[0]
     assert commitment_key(16) is commitment_key(16, ceremony(), default_vectors(), 1, CURVE)
     with pytest.raises(ValueError, match="Lagrange"):
         commitment_key(4)
