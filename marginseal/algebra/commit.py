@@ -11,7 +11,7 @@ otherwise; the bytes are the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marginseal.algebra.basis import Basis, CurveBasis
-from marginseal.algebra.curve import G1, Curve, backend
+from marginseal.algebra.curve import Curve, backend
 from marginseal.algebra.field import SCALAR_BYTES, R
 from marginseal.algebra.srs import SRS, ceremony
 from marginseal.algebra.vectors import FieldVectors, Vector, default_vectors
@@ -70,7 +70,7 @@ class CommitmentKey:
         self.curve = curve
         self.workers = workers
         self._max_blinders = min(MAX_BLINDERS, srs.size - n)
-        self._columns = self._basis("columns", self._column_points)
+        self._columns = self._basis("columns", n)
 
     def commit_small(self, values: NDArray[np.int64], blinders: Sequence[int] = ()) -> bytes:
         """[p + (b_0 + b_1 X + ...) Z_H], p(w^i) = values_i.  RangeError commit.small for a value of 2^62 or more."""
@@ -119,27 +119,33 @@ class CommitmentKey:
     def _compiled(self) -> bool:
         return self.vectors.name == "numba" and self.curve.name == "arkworks"
 
-    def _column_points(self) -> list[G1]:
-        """[L_0] .. [L_{n-1}], then [tau^n] - [1], [tau^{n+1}] - [tau], ... for the blinders."""
-        curve, n = self.curve, self.n
-        powers = self.srs.g1(curve)
-        blinding = [curve.add(powers[n + k], curve.neg(powers[k])) for k in range(self._max_blinders)]
-        return [*self.srs.lagrange(n, curve), *blinding]
-
     def _powers(self) -> Basis:
-        return self._basis("powers", lambda: self.srs.g1(self.curve))
+        return self._basis("powers", 0)
 
-    def _basis(self, kind: str, points: Callable[[], Sequence[G1]]) -> Basis:
-        """The basis of that kind: powers are common to every n, both to every number of workers."""
-        arguments = (kind, 0 if kind == "powers" else self.n, id(self.srs), self._compiled, self.curve.name)
+    def _basis(self, kind: str, n: int) -> Basis:
+        """Kept for the process: the powers are common to every n, both kinds to every number of workers."""
+        arguments = (kind, n, id(self.srs), self._compiled, self.curve.name)
         if arguments not in _bases:
-            if self._compiled:
-                from marginseal.algebra.msm_numba import FixedBase
-
-                _bases[arguments] = FixedBase(self.curve.dump_g1(points()))
-            else:
-                _bases[arguments] = CurveBasis(points(), self.curve)
+            _bases[arguments] = self._column_basis() if kind == "columns" else self._power_basis()
         return _bases[arguments]
+
+    def _column_basis(self) -> Basis:
+        """[L_0] .. [L_{n-1}], then [tau^n] - [1], [tau^{n+1}] - [tau], ... for the blinders."""
+        curve, srs, n = self.curve, self.srs, self.n
+        powers = srs.g1(curve)
+        blinding = [curve.add(powers[n + k], curve.neg(powers[k])) for k in range(self._max_blinders)]
+        if not self._compiled:
+            return CurveBasis([*srs.lagrange(n, curve), *blinding], curve)
+        from marginseal.algebra.msm_numba import FixedBase
+
+        return FixedBase(srs.lagrange_affine(n, curve, compiled=True) + curve.dump_g1(blinding))
+
+    def _power_basis(self) -> Basis:
+        if not self._compiled:
+            return CurveBasis(self.srs.g1(self.curve), self.curve)
+        from marginseal.algebra.msm_numba import FixedBase
+
+        return FixedBase(self.srs.g1_affine)
 
     def _tail(self, blinders: Sequence[int]) -> bytes:
         if len(blinders) > self._max_blinders:

@@ -185,6 +185,17 @@ def test_lagrange_basis_of_a_known_tau(n: int) -> None:
     assert srs.lagrange(n, CURVE) is found
 
 
+@pytest.mark.parametrize("n", [8, 64])
+def test_lagrange_basis_by_compiled_code(n: int, cache_folder: Path) -> None:
+    pytest.importorskip("numba")
+    srs = unsafe_srs(TAU, 64)
+    assert srs.lagrange_affine(n, CURVE, compiled=True) == srs.lagrange_affine(n, CURVE)
+    curve = CountingCurve()
+    computed = fresh_ceremony().lagrange_affine(n, curve, compiled=True)
+    assert curve.products == 0
+    assert next(cache_folder.iterdir()).read_bytes() == computed == ceremony().lagrange_affine(n, CURVE)
+
+
 def test_lagrange_basis_by_the_other_curve() -> None:
     srs = unsafe_srs(TAU, 64)
     slow = backend("reference")
