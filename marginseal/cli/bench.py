@@ -15,12 +15,14 @@ import secrets
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 UNIT_SCALARS = 2051
+LIMIT = 2**50  # of the full rule: wide enough for the synthetic book
 
 Clock = Callable[[], float]
 
@@ -93,6 +95,9 @@ def measure(instruments: int, scenarios: int, rule: str, *, workers: int = 1, ru
 
     setting = Setting.default()
     epoch = synthetic_epoch(instruments, scenarios, seed=1)
+    if rule == "full":
+        limits = {f"{greek}_limit.{u}": LIMIT for greek in ("delta", "gamma", "vega") for u in epoch.underlyings}
+        epoch = replace(epoch, parameters=dict(epoch.parameters) | limits)
     epoch_bytes = encode(epoch)
     venues = 8 if rule == "full" else 0
     name = "worst_case_limits" if rule == "full" else "scenario_loss"

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, TypeVar
 from marginseal.errors import InputError
 
 if TYPE_CHECKING:
-    from marginseal.records.acceptance import SourceEvidence
     from marginseal.market.epoch import RiskEpoch
     from marginseal.market.universe import Universe
+    from marginseal.records.acceptance import SourceEvidence
     from marginseal.records.attestation import Attestation
     from marginseal.records.envelope import Envelope, Record
     from marginseal.records.keys import PublicKey, Role, SigningKey

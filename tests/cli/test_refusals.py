@@ -1,0 +1,143 @@
+"""Bad input at the command line: a stable code, an exit status, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+
+
+def code(err: str) -> str:
+    return err.rsplit("[", 1)[1].split("]")[0]
+
+
+def spoil_json(path: Path, **changes: object) -> None:
+    body = json.loads(path.read_text())
+    path.write_text(json.dumps(body | changes))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected", "status"),
+    [
+        ("instrument,lots\nNO-SUCH,1\n", "holdings.unknown-instrument", 3),
+        ("instrument,lots\nUSD,1.5\n", "holdings.fractional", 3),
+        ("instrument,lots\nUSD,1\nUSD,1\n", "holdings.duplicate", 3),
+        ("instrument,lots\nUSD,9007199254740992\n", "holdings.out-of-range", 3),
+        ("instrument,lots\nUSD,nan\n", "holdings.fractional", 3),
+        ("what,else\n", "csv.header", 3),
+        ("", "csv.header", 3),
+    ],
+)
+def test_holdings(run: Run, desk: Path, content: str, expected: str, status: int) -> None:
+    (desk / "holdings" / "custodian.csv").write_text(content)
+    before = (desk / "statements" / "custodian.0.json").read_bytes()
+    ran = run("commit", "custodian", cwd=desk)
+    assert (ran.status, code(ran.err)) == (status, expected)
+    assert (desk / "statements" / "custodian.0.json").read_bytes() == before
+    assert "Traceback" not in ran.err
+
+
+def test_missing_files_and_wrong_folders(run: Run, tmp_path: Path, desk: Path) -> None:
+    assert code(run("epoch", "build", cwd=tmp_path).err) == "file.missing"
+    assert code(run("verify", "nothing.json").err) == "file.missing"
+    assert code(run("init", desk).err) == "init.not-empty"
+    assert not (tmp_path / "epoch.bin").exists()
+
+
+def test_an_epoch_of_other_files_does_not_verify(run: Run, desk: Path) -> None:
+    parameters = json.loads((desk / "parameters.json").read_text())
+    parameters["initial_factor_permille"] += 1
+    (desk / "parameters.json").write_text(json.dumps(parameters))
+    ran = run("epoch", "verify", cwd=desk)
+    assert (ran.status, code(ran.err)) == (8, "epoch.mismatch")
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, -1])
+def test_a_truncated_epoch(run: Run, desk: Path, keep: int) -> None:
+    data = (desk / "epoch.bin").read_bytes()
+    (desk / "epoch.bin").write_bytes(data[:keep])
+    ran = run("epoch", "show", cwd=desk)
+    assert ran.status == 4
+    assert code(ran.err).startswith("epoch.")
+
+
+def test_an_unhealthy_book_names_the_line_and_no_amount(run: Run, desk: Path) -> None:
+    from marginseal.market.example import example_file
+
+    (desk / "holdings" / "venue-b.csv").write_bytes(example_file("unhealthy-venue-b.csv"))
+    assert run("commit", "venue-b", "--sequence", 2, cwd=desk).status == 0
+    (desk / "attestations" / "000001.json").unlink()
+    ran = run("prove", "--json")
+    error = json.loads(ran.err)["error"]
+    assert (ran.status, error["code"], error["line"]) == (6, "rule.unsatisfied", "health")
+    assert not any(character.isdigit() for character in error["message"])
+    assert not list((desk / "attestations").iterdir())
+
+
+def test_an_attestation_for_another_epoch(run: Run, desk: Path) -> None:
+    from marginseal.market.epoch import encode
+    from marginseal.market.example import example_market
+
+    (desk / "epoch.bin").write_bytes(encode(example_market().crash_epoch))
+    ran = run("verify", "attestations/000001.json", cwd=desk)
+    assert (ran.status, code(ran.err)) == (8, "claim.epoch")
+
+
+@pytest.mark.parametrize("at", [0, 40, 700, -3])
+def test_a_spoiled_attestation(run: Run, desk: Path, at: int) -> None:
+    path = desk / "attestations" / "000001.json"
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(bytes(data))
+    ran = run("verify", path, cwd=desk)
+    assert ran.status in (4, 7, 8)
+    assert "Traceback" not in ran.err
+
+
+def test_a_statement_sealed_to_somebody_else(run: Run, desk: Path) -> None:
+    other = json.loads((desk / "statements" / "venue-a.0.json").read_text())
+    spoil_json(desk / "statements" / "venue-b.0.json", sealed=other["sealed"])
+    ran = run("prove", cwd=desk)
+    assert ran.status in (4, 7)
+    assert "Traceback" not in ran.err
+
+
+def test_a_missing_source_is_refused_by_the_verifier(run: Run, desk: Path) -> None:
+    (desk / "statements" / "venue-a.0.json").unlink()
+    assert run("prove", cwd=desk).status in (0, 6)
+    if (desk / "attestations" / "000002.json").exists():
+        ran = run("verify", "attestations/000002.json")
+        assert code(ran.err) == "accept.left-out"
+
+
+@pytest.mark.parametrize("amount", ["1.001", "-1", "nan", "1e400", 5, "999999999999999999999"])
+def test_pledges(run: Run, desk: Path, amount: object) -> None:
+    (desk / "pledges.json").write_text(json.dumps({"format": "marginseal-pledges-1", "pledges": {"venue-a": amount}}))
+    ran = run("prove", cwd=desk)
+    assert (ran.status, code(ran.err)) == (3, "pledges.amount")
+    assert str(amount) not in ran.err.replace("0.01", "")
+
+
+def test_a_wrong_passphrase(run: Run, desk: Path) -> None:
+    (desk / "keys" / "passphrase").write_text("not the one it was")
+    assert code(run("prove", cwd=desk).err) == "key.unlock"
+
+
+def test_usage_is_status_two(run: Run) -> None:
+    assert run("prove", "--no-such-option").status == 2
+    assert run("nothing").status == 2
+
+
+def test_a_fault_of_ours_shows_no_traceback_and_no_message(
+    run: Run, desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("secret 12345")
+
+    monkeypatch.setattr("marginseal.market.epoch.read_epoch", broken)
+    ran = run("epoch", "show", cwd=desk)
+    assert ran.status == 70
+    assert "12345" not in ran.err
