@@ -22,7 +22,7 @@ from marginseal.errors import RuleError
 from marginseal.records.statement import INPUT_BOUND, Kind
 
 EXACT = 2**52
-MAX_COLUMNS = 1024
+MAX_COLUMNS = 2**12
 _CELLS = 2**18  # entries at a time: 2 MB, so that the two sums find them in the cache
 
 

@@ -193,4 +193,4 @@ def evaluate_rule(
     Pledges are one amount a venue; none given means there are none.  RuleError rule.*, RangeError portfolio.*."""
     given = integers([] if pledges is None else pledges)
     rule = build(name, epoch, tier, venues=len(given), link=None, parameters=parameters)
-    return evaluate(rule.model, lots, None if rule.model.pledge is None else given, inputs)
+    return evaluate(rule.model, lots, given if len(given) or rule.model.pledge is not None else None, inputs)

@@ -184,6 +184,9 @@ class Expr:
         a, b = _widen(self, count), _widen(right, count)
         return Expr(count, a.terms + b.terms, a.constant + b.constant, a.inputs + b.inputs, self.pieces + right.pieces)
 
+    def __radd__(self, other: Coef | int) -> Expr:
+        return _expr(other) + self
+
     def __sub__(self, other: Expr | Coef | int) -> Expr:
         return self + -_expr(other)
 

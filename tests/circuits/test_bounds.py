@@ -183,7 +183,7 @@ def test_12_4_an_empty_circuit() -> None:
         {"epoch": bytes(31)},
         {"vectors": (Vector(4, True, 0), Vector(5, False, 3))},
         {"vectors": (Vector(4, True, 1), Vector(5, False, 5))},
-        {"vectors": (Vector(4, True, 0), Vector(1021, False, 4))},
+        {"vectors": (Vector(4, True, 0), Vector(2**12 - 3, False, 4))},
         {"tiles": 2},
         {"tiles": 0},
         {"bound": (Bound(Role.HOLDINGS, 1, ((0, 1),)),)},
