@@ -82,8 +82,8 @@ class Marked:
 
     @property
     def shown(self) -> Text:
-        largest = f"for the {self.count} largest of"
-        return text(f"1 {largest} ", rf"1 \text{{ {largest} }}") + self.expr.shown + text(" > 0")
+        among = f"1 for the largest {self.count} of those where "
+        return text(among, rf"\text{{{among}}}") + self.expr.shown + text(" > 0")
 
 
 @dataclass(frozen=True, eq=False)
