@@ -45,7 +45,7 @@ from tests.attacks.poly import (
     sub,
     turn,
 )
-from tests.oracles.literal import batched, cells_of
+from tests.oracles.literal import Cells, batched, cells_of
 from verifier.collapse import Collapsed
 from verifier.identities import Linear
 from verifier.messages import Proof
@@ -173,8 +173,12 @@ class Forger:
         """Some point, for messages a flawed transcript does not look at in time."""
         return self.commit([1])
 
+    def cells(self) -> tuple[Cells, Cells]:
+        """A and D, as the verifier that is played to reads them."""
+        return cells_of(self.circuit)
+
     def collapse(self) -> None:
-        A, D = cells_of(self.circuit)
+        A, D = self.cells()
         powers = [pow(self.rho, j + 1, R) for j in range(self.circuit.equations)]
         self.W = {t: interpolate(row) for t, row in batched(A, powers, self.n).items()}
         self.U = {t: interpolate(row) for t, row in batched(D, powers, self.n).items()}
