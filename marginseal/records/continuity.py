@@ -1,0 +1,180 @@
+"""How an attestation follows its predecessor, so that no pledge falls unseen (protocol section 8, continuity).
+
+The pledge commitment is the predecessor's (*same*); or the new attestation's cut is not before the predecessor's expiry
+(*expired*); or the circuit carries the predecessor's commitment and lowers only rows whose venue signed a release
+(*linked*).  That the linked equation holds is the circuit's; that the releases are real is checked here.
+
+A schedule keeps its meaning only while rows, unit and number of rows do: venues are appended and never moved, and the
+currency, the tick and n stay.  (On the 8-th roots, a schedule made at n = 16 shows every other row.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from marginseal.errors import DecodeError, MarginSealError, PolicyError, ProofRejected
+from marginseal.records import document
+from marginseal.records.document import MAX_INTEGER, MAX_TIME, is_name
+from marginseal.records.envelope import Envelope, open_signed
+from marginseal.records.keys import Purpose
+from marginseal.records.pledges import MAX_PLEDGE
+from marginseal.records.registry import VenueRegistry
+from marginseal.records.statement import Continuity, Release, Statement
+
+_KEYS = ("account", "amount", "issued", "nonce", "row", "statement", "venue")
+_ALL = "all"
+
+
+@dataclass(frozen=True)
+class PledgeRelease:
+    """A venue releases what was pledged to it in one statement.
+
+    venue, row      who signs, and its row in the registry of that statement
+    account         whose pledge
+    statement       digest of the attestation's statement whose pledge it releases: the successor's `prev`
+    amount          ticks, or None for all of it; a part is kept as a record, and no linked attestation may use it:
+                    the linked equation of this version frees a row altogether
+    nonce           never used twice by the venue for the account
+    issued          unix seconds"""
+
+    PURPOSE: ClassVar[Purpose] = Purpose.PLEDGE_RELEASE
+
+    venue: str
+    row: int
+    account: str
+    statement: bytes
+    amount: int | None
+    nonce: int
+    issued: int
+
+    def __post_init__(self) -> None:
+        if not is_name(self.venue) or not is_name(self.account) or len(self.statement) != 32:
+            raise DecodeError("release.fields", "pledge release: a name or digest that cannot be")
+        if not 0 <= self.row < 2048 or not 0 <= self.nonce <= MAX_INTEGER or not 0 <= self.issued <= MAX_TIME:
+            raise DecodeError("release.fields", "pledge release: a row, nonce or time that cannot be")
+        if self.amount is not None and not 0 < self.amount < MAX_PLEDGE:
+            raise DecodeError("release.amount", "pledge release: an amount is positive and below 2^62 ticks")
+
+    def payload(self) -> bytes:
+        return document.canonical(
+            {
+                "account": self.account,
+                "amount": _ALL if self.amount is None else str(self.amount),
+                "issued": self.issued,
+                "nonce": self.nonce,
+                "row": self.row,
+                "statement": self.statement.hex(),
+                "venue": self.venue,
+            }
+        )
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Self:
+        """DecodeError record.*, json.*, release.*."""
+        top = document.decode(payload, what="pledge release", keys=_KEYS, limit=4096)
+        every = top.text("amount", limit=32) == _ALL
+        return cls(
+            venue=top.name("venue"),
+            row=top.integer("row"),
+            account=top.name("account"),
+            statement=top.hex("statement", 32),
+            amount=None if every else top.decimal("amount", 1, MAX_PLEDGE - 1),
+            nonce=top.integer("nonce"),
+            issued=top.time("issued"),
+        )
+
+
+def listed_releases(envelopes: Mapping[bytes, Envelope]) -> tuple[Release, ...]:
+    """The statement's list of releases, from signed releases by digest.  DecodeError release.*, record.*."""
+    out = []
+    for digest, envelope in envelopes.items():
+        envelope.check_type(PledgeRelease.PURPOSE)
+        release = PledgeRelease.from_payload(envelope.payload)
+        out.append(Release(release.row, release.nonce, digest))
+    return tuple(sorted(out, key=lambda release: release.row))
+
+
+def continuity_faults(
+    statement: Statement,
+    previous: Statement | None,
+    *,
+    n: int,
+    previous_n: int,
+    registries: Mapping[bytes, VenueRegistry],
+    releases: Mapping[bytes, Envelope],
+) -> Iterator[MarginSealError]:
+    """Everything that is wrong with how `statement` follows `previous` (None: it says it is the first).
+
+    n, previous_n: rows of their circuits; registries: venue registries by digest, their signatures verified; releases:
+    signed releases by digest."""
+    if previous is None:
+        if statement.continuity != Continuity.FIRST:
+            yield PolicyError("continuity.predecessor", "the attestation has a predecessor, which is not given")
+        return
+    if (statement.account, statement.sequence) != (previous.account, previous.sequence + 1):
+        yield PolicyError("continuity.sequence", "not the next attestation of the same account")
+    if statement.prev != previous.digest:
+        yield PolicyError("continuity.prev", "the attestation names another predecessor")
+    if statement.cut_time < previous.cut_time:
+        yield PolicyError("continuity.cut", "the cut lies before the predecessor's")
+    venues, older = registries.get(statement.venue_registry), registries.get(previous.venue_registry)
+    if venues is None or older is None:
+        yield PolicyError("continuity.registry", "a venue registry is not at hand")
+        return
+    if not venues.extends(older):
+        yield PolicyError("continuity.rows", "a venue of the predecessor's registry lost its row")
+    if statement.continuity == Continuity.EXPIRED:
+        if statement.cut_time < previous.expiry:
+            yield PolicyError("continuity.expired", "the predecessor has not expired at the cut")
+        return
+    if (statement.currency, statement.tick, n) != (previous.currency, previous.tick, previous_n):
+        yield PolicyError(
+            "continuity.unit", "the currency, tick or number of rows changed before the predecessor expired"
+        )
+    if statement.continuity == Continuity.SAME:
+        if statement.pledge != previous.pledge:
+            yield PolicyError("continuity.pledge", "another pledge commitment than the predecessor's")
+        return
+    if statement.previous_pledge != previous.pledge:
+        yield PolicyError("continuity.link", "linked to another pledge commitment than the predecessor's")
+    for release in statement.releases:
+        try:
+            _check_release(release, previous, older, releases)
+        except (PolicyError, ProofRejected, DecodeError) as e:
+            yield e
+
+
+def check_continuity(
+    statement: Statement,
+    previous: Statement | None,
+    *,
+    n: int,
+    previous_n: int,
+    registries: Mapping[bytes, VenueRegistry],
+    releases: Mapping[bytes, Envelope],
+) -> None:
+    """Raises the first of `continuity_faults`."""
+    faults = continuity_faults(
+        statement, previous, n=n, previous_n=previous_n, registries=registries, releases=releases
+    )
+    for fault in faults:
+        raise fault
+
+
+def _check_release(
+    listed: Release, previous: Statement, registry: VenueRegistry, releases: Mapping[bytes, Envelope]
+) -> None:
+    envelope = releases.get(listed.digest)
+    if envelope is None or envelope.digest != listed.digest:
+        raise PolicyError("release.missing", f"row {listed.row}: the venue's signed release is not at hand")
+    venue = registry.venue(listed.row)
+    release = open_signed(PledgeRelease, envelope, [venue.key])
+    if (release.venue, release.row, release.nonce) != (venue.id, listed.row, listed.nonce):
+        raise PolicyError("release.row", f"row {listed.row}: a release of another venue, row or nonce")
+    if (release.account, release.statement) != (previous.account, previous.digest):
+        raise PolicyError("release.statement", f"row {listed.row}: a release of another account or statement")
+    if release.amount is not None:
+        # The linked equation frees a listed row altogether; taking a part for all would give the venue's word away.
+        raise PolicyError("release.partial", f"row {listed.row}: a release of a part, which no circuit bounds yet")
