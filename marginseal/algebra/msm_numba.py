@@ -6,7 +6,7 @@ summed is `numba_buckets.py`, the arithmetic below it `numba_points.py` and `num
 
 Memory: the table has ceil(257 / c) points of 128 bytes for each point of the basis (96 on processors without vectors of
 52-bit products): 5.3 MB for 2051 points at c = 13.  Each product running at a time takes about as much again, which is
-kept for the next one.
+kept for the next one and not wiped in between: it holds digits of secret scalars.
 
 The results are exact for every input: equal points, opposite points and infinity, wherever they meet, are cases of
 the addition.  The time a product takes depends on the scalars (their non-zero digits, and the memory touched):

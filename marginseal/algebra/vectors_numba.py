@@ -8,6 +8,7 @@ Releases the interpreter's lock; not constant-time (see `numba_field.py`).
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from functools import cache
 
@@ -203,3 +204,10 @@ class NumbaVectors:
         points = self.powers(root_of_unity(n), n)
         factor = (pow(z % R, n, R) - 1) * inverse(n) % R
         return self.scale(self.mul(points, self.inverse(self.shift(self.neg(points), z))), factor)
+
+
+def warm_up() -> None:
+    """Have every kernel compiled or loaded: of vectors, which this module did as it was imported, of multi-scalar
+    products and of the Lagrange basis.  Some 15 seconds on a machine that never ran them, well below one afterwards.
+    For the start of a worker, so that no proof pays for it."""
+    importlib.import_module("marginseal.algebra.numba_lagrange")

@@ -44,7 +44,7 @@ def test_the_ceremony(n: int) -> None:
 
 @pytest.mark.parametrize("n", [2, 8, 32])
 def test_exceptional_additions_in_every_round(n: int) -> None:
-    """Close and opposite logarithms: butterflies meet equal and opposite points and infinity; the results are finite."""
+    """Close logarithms: butterflies meet equal and opposite points and infinity on the way to finite results."""
     rng = random.Random(n)
     tried = 0
     while tried < 6:
