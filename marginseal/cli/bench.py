@@ -192,6 +192,35 @@ def first_verification(file: Path, name: str, venues: int, statement: bytes, pro
     return min(_timed(run)[0] for _ in range(2))
 
 
+def sample(instruments: int, scenarios: int, *, count: int) -> tuple[Any, Any, list[bytes]]:
+    """A plain circuit, a statement and `count` different proofs of it: for tables about many proofs."""
+    import numpy as np
+
+    from circuits.compile import compile_rule
+    from circuits.products import product
+    from marginseal.algebra.commit import commitment_key
+    from marginseal.algebra.field import R
+    from marginseal.market.synthetic import synthetic_epoch
+    from marginseal.records.statement import Tier
+    from prover.prove import Secrets, prove
+    from prover.witness import make_witness
+
+    epoch = synthetic_epoch(instruments, scenarios, seed=1)
+    compiled = compile_rule("scenario_loss", epoch, Tier.INITIAL)
+    rng = np.random.default_rng(2)
+    book = _book(epoch, rng)
+    inputs = (max(0, -int(product(epoch.pnl, book).min())),)
+    key = commitment_key(compiled.circuit.n)
+    statement, openings = _statement(compiled.circuit, epoch, [book], None, inputs, key, rng, R)
+    columns = make_witness(compiled, book, None, inputs).columns
+    secret = Secrets(bytes(32))
+    return (
+        compiled.circuit,
+        statement,
+        [prove(compiled.circuit, statement, columns, openings, secret) for _ in range(count)],
+    )
+
+
 class Steps:
     """Time by named step: called with the name of the step that begins."""
 
