@@ -21,17 +21,20 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from marginseal.errors import DecodeError, MarginSealError, PolicyError
 from marginseal.files import parse_json, read_bytes, write_atomic
 from marginseal.log.log import Log
 from marginseal.log.note import Signer
-from marginseal.log.sql import open_sqlite
+from marginseal.log.sql import SqlStorage, open_sqlite
 from marginseal.records.keyfile import LOG_COST, read_signing_key, write_key
 from marginseal.records.keys import Role, SigningKey
 from marginseal.records.sealing import SealingKey
@@ -87,7 +90,21 @@ def open_log(config: Config, key: SigningKey | None) -> Log:
     """With the log's key for the server, which signs checkpoints and heads; without for workers, which append."""
     signer = None if key is None else log_signer(config, key)
     released = None if key is None else config.data_dir / "released-checkpoint"
-    return Log(open_sqlite(config.log_path), origin=config.log.origin, signer=signer, released=released)
+    return Log(_log_storage(config), origin=config.log.origin, signer=signer, released=released)
+
+
+def _log_storage(config: Config) -> SqlStorage:
+    if config.database_url is None:
+        return open_sqlite(config.log_path)
+    storage = SqlStorage(sa.create_engine(config.database_url, hide_parameters=True))
+    storage.create_tables()
+    return storage
+
+
+def close_log(log: Log) -> None:
+    """Before a fork: a connection that crosses one drops the locks of both sides when it is closed."""
+    if isinstance(log.storage, SqlStorage):
+        log.storage.close()
 
 
 # First run
@@ -129,16 +146,22 @@ def first_run(config: Config, say: Callable[[str], None], *, log_cost: int = LOG
         office_ = Office(store, log, LeaseQueue(store, limits(config)), config.operators, Operator(name, key), now_ms)
         office_.rotate_prover_key(keys, phrase, SealingKey(secrets.token_bytes(32)), grace_s=0, log_cost=log_cost)
         say("DEVELOPMENT sealing key of the prover made")
+    close_log(log)
     store.close()
     return config
 
 
-def office(config: Config, operator: Operator, *, clock: Clock = now_ms) -> Office:
+@contextmanager
+def office(config: Config, operator: Operator, *, clock: Clock = now_ms) -> Iterator[Office]:
     """What `operator` may do here.  PolicyError operator.unknown."""
     store = Store(config.store_url)
-    check_version(store)
     log = open_log(config, None)
-    return Office(store, log, LeaseQueue(store, limits(config), clock), config.operators, operator, clock)
+    try:
+        check_version(store)
+        yield Office(store, log, LeaseQueue(store, limits(config), clock), config.operators, operator, clock)
+    finally:
+        close_log(log)
+        store.close()
 
 
 # Serve
@@ -164,22 +187,36 @@ def serve(config: Config, *, ready: Callable[[int], None] | None = None) -> None
 # Work
 
 
-def make_worker(config: Config, name: str, *, at: Callable[[Point], None] = nothing, clock: Clock = now_ms) -> Worker:
-    """A worker with its own connections and keys, in the process that calls."""
+@dataclass(frozen=True)
+class WorkerKeys:
+    """What a worker signs with, and what it opens submissions with."""
+
+    signer: SigningKey
+    sealing: SealingKeys
+
+
+def unlock_worker_keys(config: Config) -> WorkerKeys:
+    """InputError file.*, key.*"""
+    sealing = SealingKeys(config.path(config.keys_dir), passphrase(config))
+    return WorkerKeys(_signing_key(config, ATTESTATION_KEY, Role.PROVER), sealing)
+
+
+def make_worker(
+    config: Config, keys: WorkerKeys, name: str, *, at: Callable[[Point], None] = nothing, clock: Clock = now_ms
+) -> Worker:
+    """A worker with its own connections, in the process that calls."""
     from prover.prove import Secrets
     from server.attest import Attestor, Circuits
     from server.proving import Proving
     from verifier.verify import Setting
 
-    phrase = passphrase(config)
-    signer = _signing_key(config, ATTESTATION_KEY, Role.PROVER)
-    blinding = hmac.new(signer.seed, b"MARGINSEAL-V1-BLINDING-SECRET", hashlib.sha256).digest()
-    attestor = Attestor(signer, Secrets(blinding), Setting.default(), Circuits(), config.worker.threads)
+    blinding = hmac.new(keys.signer.seed, b"MARGINSEAL-V1-BLINDING-SECRET", hashlib.sha256).digest()
+    attestor = Attestor(keys.signer, Secrets(blinding), Setting.default(), Circuits(), config.worker.threads)
     store = Store(config.store_url)
     check_version(store)
     log = open_log(config, None)
     public = LoggedRecords(store, log, Catalogue(store, log))
-    task = Proving(attestor, SealingKeys(config.path(config.keys_dir), phrase), public, log, clock)
+    task = Proving(attestor, keys.sealing, public, log, clock)
     queue = LeaseQueue(store, limits(config), clock)
     return Worker(queue, task, name=name, beat_s=config.queue.lease_s / 3, at=at)
 
@@ -191,7 +228,7 @@ def _worker_process(config: Config, name: str, parent: int) -> None:
     logs.configure()
     try:
         protect_memory(lock=config.worker.lock_memory)
-        worker = make_worker(config, name)
+        worker = make_worker(config, unlock_worker_keys(config), name)
         stop_on_signals(worker.stop)
         end_with_parent(parent)
         worker.run()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
 import ssl
 import threading
@@ -24,6 +25,7 @@ from gunicorn.http import errors as http_errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from server.config import Config
+from server.harden import end_with_parent
 from server.problem import MIMETYPE, problem_bytes
 from server.tls import server_context
 
@@ -68,6 +70,8 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]
     """A gthread worker with deadlines, and refusals that quote nothing."""
 
     def init_process(self) -> None:
+        # Without its master a process would go on holding the port, and the next master could not have it.
+        end_with_parent(self.ppid, signal.SIGKILL)
         self.deadlines = Deadlines()
         super().init_process()
 

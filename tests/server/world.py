@@ -16,8 +16,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +41,23 @@ from marginseal.records.manifest import FIRST, Manifest
 from marginseal.records.opening import Opening
 from marginseal.records.pledges import PledgeSchedule, draw_schedule
 from marginseal.records.registry import RegisteredSource, RegisteredVenue, SourceRegistry, VenueRegistry
-from marginseal.records.sealing import SealingKey
+from marginseal.records.sealing import SealingKey, SealingPublicKey
 from marginseal.records.source import BookTerms, PublishedStatement, SourceStatement, make_statements, open_statement
 from marginseal.records.statement import NO_PREDECESSOR, Claim, Continuity, Kind, SourceEntry, Statement, Tier
-from marginseal.records.submission import SourceOpening, Submission
+from marginseal.records.submission import NONCE_BYTES, SourceOpening, Submission, seal_submission
 from marginseal.records.tiles import Tile, tiles_of
+from server.accept import Situation, accept
+from server.assemble import read_header
 from server.audit import Operator
 from server.client import Client
 from server.config import Config, load
-from server.main import OPERATOR_KEY, first_run, office, passphrase, read_operator
+from server.jobs import LeaseQueue, now_ms
+from server.main import OPERATOR_KEY, first_run, limits, office, passphrase, read_operator
 from server.office import Office
+from server.prover_keys import ProverKeys
+from server.signatures import Caller
+from server.store import Store
+from server.wire import encode_body
 from tests.market.markets import one_of_each
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -274,14 +282,14 @@ class Site:
         config = load(data_dir=directory / "data", server=server, **sections)
         config = first_run(config, lambda line: None, log_cost=MIN_LOG_COST)
         site = cls(config)
-        desk = site.office()
-        for source in SOURCES:
-            desk.register_source(source, SOURCE_KEYS[source].public)
-        for venue in VENUES:
-            desk.register_venue(venue, VENUE_KEYS[venue].public)
-        desk.publish_universe(UNIVERSE)
-        desk.publish_source_registry(SOURCE_REGISTRY, [RISK.public])
-        desk.publish_venue_registry(VENUE_REGISTRY, [RISK.public])
+        with site.office() as desk:
+            for source in SOURCES:
+                desk.register_source(source, SOURCE_KEYS[source].public)
+            for venue in VENUES:
+                desk.register_venue(venue, VENUE_KEYS[venue].public)
+            desk.publish_universe(UNIVERSE)
+            desk.publish_source_registry(SOURCE_REGISTRY, [RISK.public])
+            desk.publish_venue_registry(VENUE_REGISTRY, [RISK.public])
         site.publish_epoch("epoch-1")
         return site
 
@@ -289,30 +297,46 @@ class Site:
     def directory(self) -> Path:
         return self.config.data_dir.parent
 
-    @property
+    @cached_property
     def operator(self) -> Operator:
         path = self.config.path(self.config.keys_dir) / OPERATOR_KEY
         return read_operator(path, passphrase(self.config), self.config)
 
-    def office(self) -> Office:
+    def office(self) -> AbstractContextManager[Office]:
         return office(self.config, self.operator)
 
     def publish_epoch(self, name: str) -> None:
         one = epoch(name)
-        self.office().publish_epoch(one, sign(epoch_record(one), [RISK]), [RISK.public])
+        with self.office() as desk:
+            desk.publish_epoch(one, sign(epoch_record(one), [RISK]), [RISK.public])
 
     def account(self, name: str) -> Account:
         """Registered, its manifest logged."""
         account = Account.new(name)
-        desk = self.office()
-        desk.register_account(account.record)
-        desk.publish_manifest(account.manifest)
+        self._register([account])
         return account
 
+    def accounts(self, count: int) -> list[Account]:
+        accounts = [Account.new(f"fund-{number}") for number in range(count)]
+        self._register(accounts)
+        return accounts
+
+    def _register(self, accounts: list[Account]) -> None:
+        with self.office() as desk:
+            for account in accounts:
+                desk.register_account(account.record)
+                desk.publish_manifest(account.manifest)
+
+    def submissions(self, accounts: list[Account]) -> list[tuple[Account, Submission]]:
+        """The next of each, its source statements published."""
+        made = [(account, *account.submission()) for account in accounts]
+        self.publish([one for _, _, published in made for one in published])
+        return [(account, submission) for account, submission, _ in made]
+
     def publish(self, published: list[PublishedStatement]) -> None:
-        desk = self.office()
-        for statement in published:
-            desk.publish_source_statement(statement)
+        with self.office() as desk:
+            for statement in published:
+                desk.publish_source_statement(statement)
 
     @property
     def ca(self) -> Path:
@@ -407,3 +431,27 @@ def _toml(value: object) -> str:
 
 def random_name() -> str:
     return secrets.token_hex(8)
+
+
+def submit_directly(s: Site, account: Account, submission: Submission | None = None) -> str:
+    """Accepted as the server would, without HTTP; the submission's identifier."""
+    if submission is None:
+        submission, published = account.submission()
+        s.publish(published)
+    store = Store(s.config.store_url)
+    prover = SealingPublicKey(ProverKeys(store).accepted(now_ms())[0].public)
+    header, sealed = seal_submission(submission, prover, secrets.token_bytes(NONCE_BYTES))
+    body = encode_body(header, sealed)
+    situation = Situation(frozenset({prover.key_id}), lambda _epoch: True, submission.statement.sequence - 1)
+    name, _ = accept(
+        store,
+        LeaseQueue(store, limits(s.config)),
+        Caller(account.name, account.key.public.key_id),
+        body,
+        read_header(body),
+        random_name(),
+        lambda: situation,
+        now=now_ms(),
+    )
+    store.close()
+    return name

@@ -1,0 +1,141 @@
+"""kill -9 at every named point, twenty times each: nothing accepted is lost, nothing is twice in the log."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from marginseal.log.entry import ATTESTATION, Entry
+from server.jobs import LeaseQueue
+from server.main import close_log, limits, make_worker, open_log, unlock_worker_keys
+from server.store import Store
+from server.tables import jobs, results, submissions
+from server.worker import KILL_POINTS
+from tests.server.world import ROOT, Site, site, submit_directly
+
+KILLS = 20
+
+
+def attested(s: Site) -> list[tuple[str, int]]:
+    """(account, sequence) of every attestation in the log."""
+    log = open_log(s.config, None)
+    entries = [Entry.decode(stored.data) for stored in log.entries()]
+    close_log(log)
+    return [(str(e.account), int(e.sequence or 0)) for e in entries if e.kind == ATTESTATION]
+
+
+def drain(s: Site) -> None:
+    """One worker until the queue is empty."""
+    worker = make_worker(s.config, unlock_worker_keys(s.config), "last")
+    while worker.run_once():
+        pass
+
+
+def test_killed_at_every_named_point_twenty_times(tmp_path: Path) -> None:
+    """Twenty jobs, each killed at every point in turn, then finished: all attested, each once."""
+    with site(tmp_path, queue={"lease_s": 600}) as s:
+        accounts = s.accounts(KILLS)
+        names = [submit_directly(s, account, submission) for account, submission in s.submissions(accounts)]
+        store = Store(s.config.store_url)
+        queue = LeaseQueue(store, limits(s.config))
+        command = [sys.executable, str(Path(__file__).with_name("kill_worker.py")), str(s.write_config()), str(KILLS)]
+        with subprocess.Popen(
+            [*command, *KILL_POINTS],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as program:
+            assert program.stdin is not None
+            assert program.stdout is not None
+            before: list[tuple[str, int]] = []
+            for point in KILL_POINTS:
+                program.stdin.write("go\n")
+                program.stdin.flush()
+                assert program.stdout.readline() == f"{KILLS} killed {point}\n"
+                logged = attested(s)
+                assert len(logged) == (KILLS if point in ("after-log-append", "before-acknowledge") else 0)
+                assert logged[: len(before)] == before
+                before = logged
+                with store.read() as c:
+                    assert Counter(c.scalars(sa.select(jobs.c.state))) == {"running": KILLS}
+                    assert c.scalar(sa.select(sa.func.count(submissions.c.sealed))) == KILLS
+                assert queue.claim("nobody") is None  # every lease still stands
+                assert sum(queue.forfeit(f"{point}-{i}") for i in range(KILLS)) == KILLS
+        assert program.returncode == 0
+        drain(s)
+
+        assert Counter(attested(s)) == {(account.name, 1): 1 for account in accounts}
+        with store.read() as c:
+            rows = c.execute(sa.select(jobs.c.submission, jobs.c.state, jobs.c.attempt, jobs.c.log_index)).all()
+            assert c.scalar(sa.select(sa.func.count()).select_from(results)) == KILLS
+            assert c.scalar(sa.select(sa.func.count(submissions.c.sealed))) == 0
+        assert {row.submission for row in rows} == set(names)
+        assert {(row.state, row.attempt) for row in rows} == {("attested", 1 + len(KILL_POINTS))}
+        assert len({row.log_index for row in rows}) == KILLS
+        store.close()
+
+
+def test_the_supervisor_replaces_a_killed_worker_and_its_job_is_done(tmp_path: Path) -> None:
+    with site(tmp_path, worker={"processes": 1}, queue={"lease_s": 600}) as s:
+        s.serve()
+        s.work()
+        fund = s.account("fund")
+        client = s.client(fund)
+        for sequence in (1, 2):
+            submission, published = fund.submission()
+            s.publish(published)
+            submitted = client.submit(submission)
+            kill_the_worker(s)
+            status = client.wait(submitted, timeout_s=60)
+            assert (status["state"], status["sequence"]) == ("attested", sequence), s.said()
+        assert attested(s) == [("fund", 1), ("fund", 2)]
+
+
+def kill_the_worker(s: Site) -> None:
+    """kill -9 the worker process that holds a job, when one does."""
+    store = Store(s.config.store_url)
+    deadline = time.monotonic() + 30
+    held = None
+    while held is None and time.monotonic() < deadline:
+        with store.read() as c:
+            held = c.scalar(sa.select(jobs.c.worker).where(jobs.c.state == "running"))
+        time.sleep(0.005)
+    store.close()
+    assert held is not None
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and is_worker(int(process.name), s):
+            os.kill(int(process.name), 9)
+
+
+def is_worker(pid: int, s: Site) -> bool:
+    """A spawned child of this site's own supervisor."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        parent = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    except (OSError, ValueError):
+        return False
+    return b"spawn_main" in command and parent in {p.pid for p in s.processes}
+
+
+def test_a_restart_with_a_full_queue_finishes_all_of_it(tmp_path: Path) -> None:
+    with site(tmp_path, worker={"processes": 2}, queue={"max_queued": 12, "lease_s": 600}) as s:
+        server = s.serve()
+        accounts = s.accounts(4)
+        submitted = []
+        for _ in range(3):
+            for account, submission in s.submissions(accounts):
+                submitted.append((account, s.client(account).submit(submission)))
+        assert s.stop(server, 9) == -9
+        s.serve()
+        s.work()
+        for account, one in submitted:
+            status = s.client(account).wait(one, timeout_s=120)
+            assert status["state"] == "attested", s.said()
+        assert sorted(attested(s)) == sorted((a.name, n) for a in accounts for n in (1, 2, 3))
