@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import math
+import subprocess
+import sys
 from decimal import Decimal, localcontext
+from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 
 from marginseal.market.elementary import MILLS, exp, log, ndtr, normal_density, power
 
+ROOT = Path(__file__).resolve().parents[2]
 PINNED = ["8d7bafc3398f9dba", "4c534571247fc735", "1b55aa5931fc3694"]  # exp, log, ndtr
 PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803482534")
 
@@ -108,8 +113,25 @@ def test_the_chebyshev_coefficients_are_derived_again() -> None:
         assert sum(abs(c) for c in coefficients[len(MILLS) :]) < Decimal("3e-17")
 
 
+def digests() -> list[str]:
+    x = np.arange(-40_000, 40_001, dtype=np.float64) / 4096.0
+    return [hashlib.sha256(f.astype(">f8").tobytes()).hexdigest()[:16] for f in (exp(x), log(exp(x)), ndtr(x))]
+
+
 def test_every_bit_is_pinned() -> None:
     """The digests hold on any IEEE 754 machine; one that gives others cannot rebuild an epoch."""
-    x = np.arange(-40_000, 40_001, dtype=np.float64) / 4096.0
-    digests = [hashlib.sha256(f.astype(">f8").tobytes()).hexdigest()[:16] for f in (exp(x), log(exp(x)), ndtr(x))]
-    assert digests == PINNED
+    assert digests() == PINNED
+
+
+def test_no_bit_depends_on_the_vector_unit() -> None:
+    """numpy picks other code for other instruction sets; with the wide ones off, the digests stay."""
+    wide = [name for name in __cpu_dispatch__ if __cpu_features__.get(name)]
+    run = subprocess.run(
+        [sys.executable, "-c", "from tests.market.test_elementary import digests; print(*digests())"],
+        cwd=ROOT,
+        env={"NPY_DISABLE_CPU_FEATURES": " ".join(wide), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.split() == PINNED

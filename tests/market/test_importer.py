@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -142,11 +143,15 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken.write_bytes(b"\x1f\x8b" + b"\x00" * 50)
     with refused("chain.gzip"):
         read_chain(broken)
-    # A small file that unpacks to a large one stops at the limit.
-    monkeypatch.setattr(importer, "MAX_CHAIN_BYTES", 10_000)
-    packed.write_bytes(gzip.compress(bytes(2**20)))
+    # A small file that unpacks to a large one stops at the limit, before the memory is taken.
+    monkeypatch.setattr(importer, "MAX_CHAIN_BYTES", 100_000)
+    packed.write_bytes(gzip.compress(bytes(2**25)))
+    tracemalloc.start()
     with refused("file.too-large"):
         read_chain(packed)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**22
     with refused("file.missing"):
         read_chain(tmp_path / "none")
 
