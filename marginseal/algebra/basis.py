@@ -36,10 +36,8 @@ class CurveBasis:
         self._curve = curve
 
     def _product(self, start: int, scalars: bytes) -> G1:
-        count = len(scalars) // 32
-        if start + count > len(self._points):
-            raise ValueError(f"{start + count} scalars and {len(self._points)} points")
-        return self._curve.msm_le_bytes(self._points[start : start + count], scalars)
+        # More scalars than points, or a part of one, are refused by the product itself.
+        return self._curve.msm_le_bytes(self._points[start : start + len(scalars) // 32], scalars)
 
     def msm(self, scalars: bytes) -> bytes:
         return self._curve.encode_g1(self._product(0, scalars))
