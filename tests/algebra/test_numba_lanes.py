@@ -157,9 +157,11 @@ def test_single_elements() -> None:
 
 def test_inverses() -> None:
     single = numba.njit(lambda v: invert_plain(v, 0))
-    for x in (
-        {v for xs in samples(P, 200) for v in xs} | {2**k for k in range(0, 381, 31)} | {P - 2**k for k in range(380)}
-    ):
+    values = {v for xs in samples(P, 200) for v in xs}
+    values |= {2**k for k in range(381)} | {P - 2**k for k in range(380)}
+    # 378 halvings to 3, and then p is taken down by 3 at a time: nearly all the steps there are.
+    values |= {m << k for m in (3, 5, 7) for k in range(379) if m << k < P}
+    for x in values:
         v = to_rows([x], 6)
         single(v)
         assert from_rows(v) == [pow(x, -1, P) if x else 0]
