@@ -14,7 +14,6 @@ import signal
 import sys
 from pathlib import Path
 
-import server.attest
 import server.proving  # noqa: F401 (imported once here, not in every child)
 from marginseal.algebra.commit import commitment_key
 from server.config import Config, load

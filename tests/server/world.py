@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -64,6 +64,7 @@ ROOT = Path(__file__).resolve().parents[2]
 VENUES = ("venue-a", "venue-b")
 SOURCES = ("custodian", "venue-a", "venue-b")
 RULE = "worst_case"
+C = TypeVar("C", bound=Client)
 
 
 def seed(name: str) -> bytes:
@@ -273,6 +274,7 @@ class Site:
     config: Config
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     logs: list[Path] = field(default_factory=list)
+    clients: list[Client] = field(default_factory=list)
 
     @classmethod
     def new(cls, directory: Path, **sections: Any) -> Site:
@@ -343,12 +345,17 @@ class Site:
         return self.config.data_dir / "tls" / "ca.pem"
 
     def client(self, account: Account | None = None, **options: Any) -> Client:
-        return Client(self.config.public_url, ca=self.ca, key=None if account is None else account.key, **options)
+        key = None if account is None else account.key
+        return self.keep(Client(self.config.public_url, ca=self.ca, key=key, **options))
+
+    def keep(self, client: C) -> C:
+        """Closed with the site."""
+        self.clients.append(client)
+        return client
 
     @property
     def log_policy(self) -> LogPolicy:
-        with contextlib.closing(self.client()) as client:
-            return LogPolicy(self.config.log.origin, (VerifierKey.parse(client.log_key()),))
+        return LogPolicy(self.config.log.origin, (VerifierKey.parse(self.client().log_key()),))
 
     def write_config(self) -> Path:
         """The configuration as the TOML file an operator would write."""
@@ -389,11 +396,16 @@ class Site:
     def serve(self) -> subprocess.Popen[bytes]:
         """The HTTPS server, once it listens."""
         process = self.start("from server.main import serve\nserve(config)")
+        assert self.listens()
+        return process
+
+    def listens(self) -> bool:
+        """Wait until the process started last does."""
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.config.server.port), 1):
-                return process
-            assert process.poll() is None, self.said()
+                return True
+            assert self.processes[-1].poll() is None, self.said()
             time.sleep(0.05)
         raise AssertionError("the server does not listen: " + self.said())
 
@@ -408,6 +420,8 @@ class Site:
         return process.wait(30)
 
     def close(self) -> None:
+        for client in self.clients:
+            client.close()
         for process in self.processes:
             if process.poll() is None:
                 process.kill()

@@ -1,0 +1,112 @@
+"""Talking to the server below HTTP: bytes over TLS, and what came back."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from marginseal.records.keys import SigningKey
+from server.client import Client
+from tests.server.world import Site
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    head: str
+    body: bytes
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        assert "application/problem+json" in self.head, self.head
+        value = json.loads(self.body)
+        assert isinstance(value, dict)
+        assert value["status"] == self.status
+        return value
+
+    @property
+    def code(self) -> str:
+        return str(self.problem["code"])
+
+
+def context(s: Site, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
+    c = ssl.create_default_context(cafile=str(s.ca))
+    if version is not None:
+        c.maximum_version = version
+    return c
+
+
+def connect(s: Site, version: ssl.TLSVersion | None = None, timeout: float = 15) -> ssl.SSLSocket:
+    raw = socket.create_connection(("127.0.0.1", s.config.server.port), timeout)
+    return context(s, version).wrap_socket(raw, server_hostname="127.0.0.1")
+
+
+def exchange(s: Site, *pieces: bytes | float, half_close: bool = False) -> Reply:
+    """Send pieces (a number: wait so many seconds), read to the end."""
+    with connect(s) as c:
+        try:
+            for piece in pieces:
+                if isinstance(piece, bytes):
+                    c.sendall(piece)
+                else:
+                    time.sleep(piece)
+            if half_close:
+                c.unwrap()
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
+            pass
+        data = b""
+        try:
+            while chunk := c.recv(65536):
+                data += chunk
+        except (ConnectionResetError, ssl.SSLError, TimeoutError):
+            pass
+    head, _, body = data.partition(b"\r\n\r\n")
+    return Reply(int(head.split()[1]) if head else 0, head.decode("latin-1"), body)
+
+
+def post(path: str, body: bytes, *headers: str, length: int | None = None) -> bytes:
+    """An HTTP/1.1 POST as bytes; `length` other than None overrides the honest one, -1 leaves it out."""
+    lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", "Connection: close", *headers]
+    if length != -1:
+        lines.append(f"Content-Length: {len(body) if length is None else length}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
+class Recorder(Client):
+    """A client that sends what it is told and gives the bare response back."""
+
+    def send(
+        self, method: str, path: str, *, body: bytes | None = None, signed: bool = True, **headers: str
+    ) -> requests.Response:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self._send(method, path, None, signed, body, named)
+
+    def prepare(self, method: str, path: str, body: bytes | None = None, **headers: str) -> requests.PreparedRequest:
+        """Signed, not sent."""
+        kept: list[requests.PreparedRequest] = []
+
+        def keep(request: requests.PreparedRequest, **_options: Any) -> requests.Response:
+            kept.append(request)
+            response = requests.Response()
+            response._content = b""
+            return response
+
+        send, self._session.send = self._session.send, keep  # type: ignore[method-assign, assignment]
+        try:
+            self.send(method, path, body=body, **headers)
+        finally:
+            self._session.send = send  # type: ignore[method-assign]
+        return kept[0]
+
+    def deliver(self, request: requests.PreparedRequest) -> requests.Response:
+        return self._session.send(request, timeout=15)
+
+
+def recorder(s: Site, key: SigningKey | None) -> Recorder:
+    return s.keep(Recorder(s.config.public_url, ca=s.ca, key=key))
