@@ -92,6 +92,7 @@ def epoch(name: str = "epoch-1") -> RiskEpoch:
     return epoch_from_arrays(
         pnl,
         value=np.array([1] + [0] * (len(UNIVERSE) - 1)),
+        max_lots=np.array([i.max_lots for i in UNIVERSE.instruments]),
         universe_digest=UNIVERSE.digest,
         instrument_ids=UNIVERSE.ids,
         name=name,
