@@ -24,7 +24,7 @@ from marginseal.market.universe import Universe, read_universe
 from marginseal.records.attestation import Attestation, RuleRef
 from marginseal.records.statement import Claim, Continuity, Kind, SourceEntry, Statement, Tier
 from marginseal.records.submission import Submission
-from prover.attest import attest
+from prover.attest import Attestor, Circuits, Public
 from prover.compose import ClaimRequest, OpenedBook, Predecessor, Registries, compose
 from prover.prove import Secrets, prove
 from prover.witness import Witness, make_witness
@@ -37,6 +37,8 @@ from verifier.verify import Setting, verify
 __all__ = [
     "RULES",
     "Attestation",
+    "Attestor",
+    "Circuits",
     "Claim",
     "ClaimRequest",
     "Compiled",
@@ -50,6 +52,7 @@ __all__ = [
     "Policy",
     "Portfolio",
     "Predecessor",
+    "Public",
     "Registries",
     "RiskEpoch",
     "RiskParameters",
@@ -64,7 +67,6 @@ __all__ = [
     "Universe",
     "Verdict",
     "Witness",
-    "attest",
     "backend",
     "build_epoch",
     "ceremony",

@@ -205,8 +205,8 @@ def make_worker(
     config: Config, keys: WorkerKeys, name: str, *, at: Callable[[Point], None] = nothing, clock: Clock = now_ms
 ) -> Worker:
     """A worker with its own connections, in the process that calls."""
+    from prover.attest import Attestor, Circuits
     from prover.prove import Secrets
-    from server.attest import Attestor, Circuits
     from server.proving import Proving
     from verifier.verify import Setting
 

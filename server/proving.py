@@ -26,7 +26,7 @@ from marginseal.records.attestation import Attestation
 from marginseal.records.sealing import SealingKey
 from marginseal.records.statement import Statement
 from marginseal.records.submission import Submission, open_submission
-from server.attest import Attestor
+from prover.attest import Attestor
 from server.jobs import Clock, Job, Outcome
 from server.public import LoggedRecords
 from server.wire import Answer, decode_body, seal_answer

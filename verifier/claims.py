@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from circuits.circuit import Circuit
 from circuits.compile import Compiled, compile_rule
 from circuits.model import Link
 from circuits.rules.registry import rule_named
 from marginseal.errors import PolicyError
 from marginseal.market.epoch import RiskEpoch
 from marginseal.records.attestation import RuleRef
-from marginseal.records.statement import Continuity, Kind, Statement, Tier
+from marginseal.records.statement import Claim, Continuity, Kind, Statement, Tier
 from verifier.batch import Item, verify_batch
 from verifier.verify import Setting
 
@@ -51,6 +52,12 @@ def check_epoch(statement: Statement, epoch: RiskEpoch) -> None:
         raise PolicyError("claim.unit", "the statement names another currency or tick than its epoch")
 
 
+def check_claim(claim: Claim, rule: RuleRef, circuit: Circuit) -> None:
+    """The claim is about this very circuit.  PolicyError claim.circuit."""
+    if (circuit.kind, circuit.digest) != (claim.kind, claim.circuit):
+        raise PolicyError("claim.circuit", f"the claim is not rule {rule.name} at this tier on this epoch")
+
+
 def compile_claims(statement: Statement, rules: Sequence[RuleRef], epoch: RiskEpoch, *, venues: int) -> list[Compiled]:
     """One compiled circuit for each claim.  PolicyError claim.* if a claim is about something else."""
     check_epoch(statement, epoch)
@@ -61,9 +68,7 @@ def compile_claims(statement: Statement, rules: Sequence[RuleRef], epoch: RiskEp
     for claim, rule in zip(statement.claims, rules, strict=True):
         if (rule, claim.tier) not in known:
             known[rule, claim.tier] = compile_claim(rule, claim.tier, epoch, venues=venues, link=link_of(statement))
-        circuit = known[rule, claim.tier].circuit
-        if (circuit.kind, circuit.digest) != (claim.kind, claim.circuit):
-            raise PolicyError("claim.circuit", f"the claim is not rule {rule.name} at this tier on this epoch")
+        check_claim(claim, rule, known[rule, claim.tier].circuit)
         out.append(known[rule, claim.tier])
     return out
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from marginseal.errors import InputError
+from marginseal.errors import InputError, PolicyError
 
 if TYPE_CHECKING:
     from marginseal.market.epoch import RiskEpoch
@@ -41,6 +41,7 @@ MAX_RECORD_BYTES = 16 * 2**20
 MAX_ATTESTATION_BYTES = 2**24
 
 T = TypeVar("T", bound="Record")
+V = TypeVar("V")
 
 
 def tier_named(name: str) -> Tier:
@@ -179,6 +180,45 @@ class Desk:
 
         path = self.schedule_file(sequence)
         return PledgeSchedule.decode(read_bytes(path, limit=2**16, what="pledge schedule"))
+
+
+class DeskRecords:
+    """What statements name by digest, out of one desk: `prover.attest.Public`.  PolicyError public.unknown."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def epoch(self, digest: bytes) -> RiskEpoch:
+        epoch = self._desk.epoch()
+        return _named(epoch, epoch.digest, digest, "epoch")
+
+    def universe(self, digest: bytes) -> Universe:
+        universe = self._desk.universe()
+        return _named(universe, universe.digest, digest, "universe")
+
+    def manifest(self, digest: bytes) -> Manifest:
+        return _named(*self._desk.manifest(), digest, "manifest")
+
+    def source_registry(self, digest: bytes) -> SourceRegistry:
+        return _named(*self._desk.sources(), digest, "source registry")
+
+    def venue_registry(self, digest: bytes) -> VenueRegistry:
+        return _named(*self._desk.venues(), digest, "venue registry")
+
+    def source_statement(self, message: bytes) -> PublishedStatement:
+        for published in self._desk.statements():
+            if published.message.digest == message:
+                return published
+        raise PolicyError("public.unpublished", "a source's statement is not on the desk")
+
+    def predecessor(self, account: str, sequence: int) -> Attestation | None:
+        return self._desk.attestation(sequence) if self._desk.attestation_file(sequence).exists() else None
+
+
+def _named(value: V, digest: bytes, wanted: bytes, what: str) -> V:
+    if digest != wanted:
+        raise PolicyError("public.unknown", f"the desk has another {what} than the statement names")
+    return value
 
 
 def read_attestation(path: Path) -> Attestation:

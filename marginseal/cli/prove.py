@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from marginseal.cli.desk import Desk, read_pledges, tier_named
+from marginseal.cli.desk import Desk, DeskRecords, read_pledges, tier_named
 from marginseal.cli.output import AsJson, emit, progress, utc
 from marginseal.errors import InputError, PolicyError
 
@@ -80,9 +80,10 @@ def attest_desk(
     from marginseal.records.attestation import RuleRef
     from marginseal.records.keys import Role
     from marginseal.records.statement import Kind
-    from prover.attest import attest
+    from prover.attest import Attestor, Circuits
     from prover.compose import ClaimRequest, Predecessor, Registries, compose
     from prover.prove import Secrets
+    from verifier.verify import Setting
 
     chosen = tier_named(tier)
     epoch, (venues, venues_digest) = desk.epoch(), desk.venues()
@@ -116,10 +117,8 @@ def attest_desk(
         commitment=key,
         previous=previous,
     )
-    attestation = attest(
-        submission, epoch, venues=len(venues.venues), key=prover, secrets=Secrets(prover.seed), workers=workers,
-        observe=observe,
-    )  # fmt: skip
+    attestor = Attestor(prover, Secrets(prover.seed), Setting.default(), Circuits(), workers)
+    attestation = attestor.attest(submission, DeskRecords(desk), observe=observe)
     sequence = attestation.statement.sequence
     write_atomic(desk.schedule_file(sequence), submission.pledges.encode(), private=True)
     write_atomic(desk.attestation_file(sequence), attestation.data)
