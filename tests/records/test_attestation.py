@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,11 @@ from securesystemslib.dsse import Envelope as OtherEnvelope
 from securesystemslib.signer import SSlibKey
 
 from marginseal.errors import DecodeError, MarginSealError
+from marginseal.log.checkpoint import Checkpoint
+from marginseal.log.entry import ATTESTATION as ATTESTATION_KIND
+from marginseal.log.entry import Entry
+from marginseal.log.note import Signer
+from marginseal.log.receipt import Receipt
 from marginseal.records import document
 from marginseal.records.attestation import (
     Attestation,
@@ -25,7 +31,7 @@ from marginseal.records.attestation import (
 from marginseal.records.envelope import Signature, sign
 from marginseal.records.keys import Purpose, Role
 from marginseal.records.statement import Claim, Continuity, Kind, Release, Statement, Tier
-from tests.records.world import OWNER, PROVER, SOURCE_KEYS, honest, key, seed
+from tests.records.world import CUT, OWNER, PROVER, SOURCE_KEYS, honest, key, seed
 
 STATEMENT = honest().statement
 OWNER_SIGNATURE = sign_statement(STATEMENT, OWNER)
@@ -150,17 +156,32 @@ def three_sources(continuity: Continuity = Continuity.SAME) -> Statement:
     )
 
 
+def receipt_for(attestation: Attestation, hashes: int) -> bytes:
+    """What a log of up to 2^hashes entries gives back, with its signed checkpoint."""
+    statement = attestation.statement
+    books = tuple((e.source, e.book) for e in statement.sources)
+    chain = (statement.sequence, statement.digest, statement.prev)
+    leaf = Entry(ATTESTATION_KIND, attestation.data, statement.account, *chain, books).leaf(CUT)
+    origin = "log.example.org/marginseal"
+    signer = Signer(origin, key(Role.LOG, "log").note_key())
+    note = Checkpoint.at(origin, 2**hashes, seed("root"), CUT).sign(signer)
+    return Receipt(2**hashes - 1, leaf, (seed("hash"),) * hashes, note).encode()
+
+
 def test_where_the_bytes_go_and_the_whole_is_below_6_kb() -> None:
-    """12 limb columns in 4 groups: 1,472 bytes of proof; an inclusion receipt of 24 hashes and a checkpoint."""
+    """12 limb columns in 4 groups: 1,472 bytes of proof; with the receipt of a log of a million entries."""
     statement = three_sources()
     proof = bytes(range(256)) * 5 + bytes(192)
     assert len(proof) == 48 * (12 + 4 + 6) + 32 * (12 + 1)
     attestation = make_attestation(statement, sign_statement(statement, OWNER), RULES, (proof,), PROVER)
-    receipt = b"r" * (24 * 45 + 300)
+    receipt = receipt_for(attestation, 20)
     table = size_table(attestation, receipt)
     assert sum(size for _, size in table) == len(attestation.data) + len(receipt)
     assert all(size > 0 for _, size in table)
     assert len(attestation.data) + len(receipt) <= 6_144
+    page = (Path(__file__).parents[2] / "docs/wire.md").read_text()
+    for size in (*(size for _, size in table), len(attestation.data), len(receipt_for(attestation, 10))):
+        assert f"{size:,}" in page
     linked = three_sources(Continuity.LINKED)
     with_link = make_attestation(linked, sign_statement(linked, OWNER), RULES, (proof,), PROVER)
     assert len(with_link.data) <= 6_144

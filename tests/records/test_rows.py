@@ -69,6 +69,15 @@ def test_any_rows_and_any_holdings_on_them(bits: int, lots: list[int], b_0: int)
     verify(held.commit(commitment()), made, allowed)
 
 
+@pytest.mark.parametrize("bits", [0b1, 0b10, 0b10000001, 0b111, 0b01111111])
+def test_both_ways_to_the_cofactor_agree(bits: int) -> None:
+    inside = np.array([bool(bits >> i & 1) for i in range(N)])
+    held = opening([x if bits >> i & 1 else 0 for i, x in enumerate([5, -6, 7, 8, -9, 1, 2, 3])])
+    one, two = rows._by_division(held, inside, commitment()), rows._by_fractions(held, inside, commitment())
+    assert one == two
+    assert len(one) == bin(bits).count("1") + 1
+
+
 def test_all_rows_need_no_proof() -> None:
     assert rows.prove(opening(Q), b"\xff", DIGEST, commitment()) is None
     assert rows.is_full(b"\xff\xff")

@@ -242,6 +242,31 @@ def test_a_false_opening_convicts_the_source_and_an_honest_one_does_not() -> Non
         convicts(sign(statement, [key(Role.SOURCE, "stranger")]), false)
 
 
+@pytest.mark.parametrize(
+    ("row", "b_0", "random", "code"),
+    [
+        (0, 0, bytes(32), "opening.blinder"),
+        (0, 1, bytes(31), "opening.blinder"),
+        (2**62, 1, bytes(32), "opening.lots"),
+        (-(2**62), 1, bytes(32), "opening.lots"),
+        (-(2**63), 1, bytes(32), "opening.lots"),
+    ],
+)
+def test_an_opening_hides_and_stays_in_range(row: int, b_0: int, random: bytes, code: str) -> None:
+    q = np.zeros(N, dtype=np.int64)
+    q[3] = row
+    assert refusal(lambda: Opening(q, b_0, random)) == code
+    for edge in (2**62 - 1, 1 - 2**62):
+        q[3] = edge
+        assert Opening.decode(Opening(q, 1, bytes(32)).encode()).q.tolist() == q.tolist()
+
+
+@pytest.mark.parametrize("n", [0, 1, 4, 12, 4096])
+def test_an_opening_has_as_many_rows_as_a_commitment(n: int) -> None:
+    assert refusal(lambda: Opening(np.zeros(n, dtype=np.int64), 1, bytes(32))) == "opening.rows"
+    assert refusal(lambda: Opening(np.zeros((8, 1), dtype=np.int64), 1, bytes(32))) == "opening.rows"
+
+
 def test_the_tile_is_the_statements() -> None:
     with pytest.raises(InputError):
         opened(PUBLISHED[0], 1)
