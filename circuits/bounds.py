@@ -59,7 +59,6 @@ def _require(holds: bool, code: str, message: str) -> None:
 def _check_form(circuit: Circuit) -> None:
     n = circuit.n
     _require(MIN_ROWS <= n <= MAX_ROWS and n & (n - 1) == 0, "circuit.form", f"{n} rows: not a power of two, 8..2048")
-    _require(bool(circuit.bound), "circuit.form", "no bound vector: nothing ties the circuit to a commitment")
     _require(1 <= circuit.equations <= MAX_EQUATIONS, "circuit.form", f"not between 1 and {MAX_EQUATIONS} equations")
     _require(bool(circuit.vectors) and all(v.limbs >= 1 for v in circuit.vectors), "circuit.form", "no column")
     _require(circuit.columns <= MAX_COLUMNS, "circuit.form", f"more than {MAX_COLUMNS} columns")
@@ -69,7 +68,7 @@ def _check_form(circuit: Circuit) -> None:
     roles = [b.role for b in circuit.bound]
     holdings = [b.tile for b in circuit.bound if b.role == Role.HOLDINGS]
     _require(
-        circuit.tiles >= 1 and holdings == list(range(circuit.tiles)), "circuit.form", "not one bound vector a tile"
+        circuit.tiles >= 1 and holdings == list(range(circuit.tiles)), "circuit.form", "a tile without a bound vector"
     )
     others = [role for role in roles if role != Role.HOLDINGS]
     allowed: list[list[Role]] = [[Role.PLEDGES], [Role.PLEDGES, Role.PREVIOUS_PLEDGES]]

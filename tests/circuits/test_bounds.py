@@ -89,6 +89,14 @@ def test_12_5_int64_that_wraps_in_the_sums(equations: int, value: int) -> None:
     refused("circuit.exactness", dense=(), linear=one_each, **{k: v for k, v in shape.items() if k != "linear"})
 
 
+def test_12_5_int64_that_wraps_between_blocks() -> None:
+    """Four blocks whose column sums of nearly 2**62 would together wrap to -8192."""
+    block = np.full((2**11, 1), 2**51 - 1, dtype=np.int64)
+    blocks = tuple(Dense(0, 2**11 * at, 0, block) for at in range(4))
+    shape = {"equations": 2**13, "constants": (0,) * 2**13, "input_terms": (), "linear": Entries.none()}
+    refused("circuit.exactness", dense=blocks, **shape)
+
+
 def test_the_sum_over_equations_counts_every_form_of_a_coefficient() -> None:
     """A dense block and single entries of one row add up; other rows and other targets do not."""
     half = 2**51

@@ -240,6 +240,13 @@ def test_what_the_language_refuses() -> None:
         held = model.signed_holdings(5)
         model.nonneg("line", 2**52 * (a @ held))
 
+    def far_past_the_bound(model: Model, c: Context) -> None:
+        model.nonneg("line", 2**70 * (a @ model.signed_holdings(5)))
+
+    def wrapping_to_zero(model: Model, c: Context) -> None:
+        P = Matrix(text("P"), "s", np.full((2, 3), 2**40, dtype=np.int64), "")
+        model.nonneg("line", 2**24 * (P @ model.signed_holdings(5)), "s")
+
     def past_the_bound_dense(model: Model, c: Context) -> None:
         held = model.signed_holdings(5)
         model.nonneg("line", 2**51 * (Matrix(text("P"), "s", np.full((2, 3), 2, dtype=np.int64), "") @ held), "s")
@@ -256,6 +263,8 @@ def test_what_the_language_refuses() -> None:
         (no_scale, Kind.DISCLOSURE, "rule.scale"),
         (past_the_bound, Kind.DISCLOSURE, "circuit.exactness"),
         (past_the_bound_dense, Kind.DISCLOSURE, "circuit.exactness"),
+        (far_past_the_bound, Kind.DISCLOSURE, "circuit.exactness"),
+        (wrapping_to_zero, Kind.DISCLOSURE, "circuit.exactness"),
         (twice_in_one_place, Kind.DISCLOSURE, "circuit.duplicate"),
     ):
         with pytest.raises(RuleError) as caught:

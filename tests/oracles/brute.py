@@ -61,6 +61,7 @@ class System:
 
     circuit: Circuit
     equations: list[Equation]
+    otherwise: int | None = None  # value of what is neither tried nor determined; None: there must be nothing such
 
     def __post_init__(self) -> None:
         self.using: dict[Key, list[Equation]] = {}
@@ -70,7 +71,7 @@ class System:
 
     def propagate(self, values: Values, new: Key | None) -> bool:
         """Solve for what follows from a new value (None: from all); False if an equation or a capacity is violated."""
-        waiting = list(self.equations if new is None else self.using[new])
+        waiting = list(self.equations if new is None else self.using.get(new, ()))
         while waiting:
             equation = waiting.pop()
             unknown = {key for key in (*equation.linear, *equation.quadratic) if key not in values}
@@ -101,8 +102,10 @@ class System:
         rest = [(key, window) for key, window in tried if key not in values]
         if not rest:
             unknown = self.using.keys() - values.keys()
-            assert not unknown, f"neither tried nor determined: {sorted(unknown)}"
-            return values
+            if not unknown:
+                return values
+            assert self.otherwise is not None, f"neither tried nor determined: {sorted(unknown)}"
+            rest = [(min(unknown), [self.otherwise])]
         (key, window), *others = rest
         for value in window:
             trial = {**values, key: value}
@@ -138,11 +141,12 @@ def satisfiable(
     windows: Mapping[str, Iterable[int]],
     inputs: tuple[int, ...] = (),
     doubled: int = 1,
+    otherwise: int | None = None,
 ) -> bool:
     """Whether signed lots q and pledges have a witness with the named variables in the given windows.
 
-    doubled: up to this many lots are also tried long and short at once, in each instrument."""
-    system = System(compiled.circuit, equations_of(compiled.circuit, inputs))
+    doubled: up to this many lots are also tried long and short at once, in each instrument.  otherwise: see System."""
+    system = System(compiled.circuit, equations_of(compiled.circuit, inputs), otherwise)
     fixed = given(compiled, g=pledges) if compiled.model.pledge is not None else {}
     tried: list[tuple[Key, Iterable[int]]] = []
     for symbol, window in windows.items():
