@@ -7,6 +7,7 @@ and what is written appears whole or not at all.  What a document means is left 
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from pathlib import Path
@@ -43,10 +44,14 @@ def parse_json(data: bytes, *, what: str) -> Any:
         return out
 
     def constant(name: str) -> Any:
-        raise DecodeError("json.not-finite", f"{what}: {name} is not a number here")
+        raise DecodeError("json.not-finite", f"{what}: {name} is not a finite number")
+
+    def number(text: str) -> float:
+        value = float(text)
+        return constant(text[:32]) if math.isinf(value) else value
 
     try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=pairs, parse_constant=constant)
+        return json.loads(data.decode("utf-8"), object_pairs_hook=pairs, parse_constant=constant, parse_float=number)
     except UnicodeDecodeError:
         raise DecodeError("json.not-utf8", f"{what}: not UTF-8 text") from None
     except RecursionError:
