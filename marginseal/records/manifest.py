@@ -93,18 +93,23 @@ class Manifest:
 
 @dataclass(frozen=True)
 class SourceRelease:
-    """A source lets a book go: at `moment` (unix seconds) it is flat and unencumbered, and stays so."""
+    """A source lets a book go: at `moment` (unix seconds) it is flat and unencumbered, and stays so.
+
+    manifest: digest of the manifest that the book leaves, so that the release is of no use should the book return."""
 
     PURPOSE: ClassVar[Purpose] = Purpose.SOURCE_RELEASE
 
     source: str
     account: str
     book: str
+    manifest: bytes
     moment: int
 
     def __post_init__(self) -> None:
         if not all(is_name(x) for x in (self.source, self.account, self.book)) or not 0 <= self.moment <= MAX_TIME:
             raise DecodeError("source-release.fields", "source release: a name or time that cannot be")
+        if len(self.manifest) != 32:
+            raise DecodeError("source-release.fields", "source release: a digest is 32 bytes")
 
     def payload(self) -> bytes:
         return document.canonical(
@@ -112,6 +117,7 @@ class SourceRelease:
                 "account": self.account,
                 "book": self.book,
                 "certifies": _CERTIFIES,
+                "manifest": self.manifest.hex(),
                 "moment": self.moment,
                 "source": self.source,
             }
@@ -120,10 +126,11 @@ class SourceRelease:
     @classmethod
     def from_payload(cls, payload: bytes) -> Self:
         """DecodeError record.*, json.*, source-release.*."""
-        keys = ("account", "book", "certifies", "moment", "source")
+        keys = ("account", "book", "certifies", "manifest", "moment", "source")
         top = document.decode(payload, what="source release", keys=keys, limit=4096)
         top.constant("certifies", _CERTIFIES)
-        return cls(top.name("source"), top.name("account"), top.name("book"), top.time("moment"))
+        manifest = top.hex("manifest", 32)
+        return cls(top.name("source"), top.name("account"), top.name("book"), manifest, top.time("moment"))
 
 
 def open_manifest(
@@ -139,7 +146,7 @@ def open_manifest(
 
     The first is signed by a key of its own and takes effect when it says; it must be the account's known first.  A
     later one is signed by a key of its predecessor, takes effect `delay_s` or more after it was logged, and for every
-    book that is gone `releases` hold the source's signature under the registry.
+    book that is gone `releases` hold the source's signature, under the registry, on its leaving the predecessor.
     DecodeError; ProofRejected signature.threshold; PolicyError manifest.succession, .too-soon, .book-gone."""
     manifest = peek(Manifest, envelope)
     if previous is None:
@@ -154,19 +161,21 @@ def open_manifest(
         raise PolicyError("manifest.too-soon", f"changes of a manifest take effect {delay_s} s after they are logged")
     gone = set(before.books) - set(manifest.books)
     if gone:
-        gone -= _released(releases, registry, manifest.account)
+        gone -= _released(releases, registry, manifest.account, digest)
     if gone:
         source, book = min(gone)
         raise PolicyError("manifest.book-gone", f"book {book} leaves without the signature of {source}")
     return manifest
 
 
-def _released(releases: Iterable[Envelope], registry: SourceRegistry | None, account: str) -> set[tuple[str, str]]:
-    """The books of the account that their sources certify as flat, under the keys of the registry."""
+def _released(
+    releases: Iterable[Envelope], registry: SourceRegistry | None, account: str, manifest: bytes
+) -> set[tuple[str, str]]:
+    """The books that their sources let go from that manifest of the account, under the keys of the registry."""
     out = set()
     for envelope in releases:
         claimed = peek(SourceRelease, envelope)
-        if registry is not None and claimed.account == account:
+        if registry is not None and (claimed.account, claimed.manifest) == (account, manifest):
             release = open_signed(SourceRelease, envelope, [registry.source(claimed.source).key])
             out.add((release.source, release.book))
     return out

@@ -67,7 +67,7 @@ DOORS: dict[str, Door] = {
     "row authority": plain(RowAuthority, bytes(96)),
     "row opening": plain(RowOpening, RowOpening(bytes(32), 1, -5, bytes(48)).encode()),
     "source registry": record(SourceRegistry, source_registry(venue_a=CONFINED).payload()),
-    "source release": record(SourceRelease, SourceRelease("s", "a", "b", 1).payload()),
+    "source release": record(SourceRelease, SourceRelease("s", "a", "b", bytes(32), 1).payload()),
     "source statement": record(SourceStatement, WORLD.published[0].message.payload),
     "statement": plain(Statement, WORLD.statement.encode()),
     "submission": plain(Submission, test_submission.SUBMISSION.encode()),

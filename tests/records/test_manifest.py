@@ -65,7 +65,7 @@ def opened(
 
 
 def let_go(source: str, book: str, **changes: object) -> Envelope:
-    what = replace(SourceRelease(source, ACCOUNT, book, CUT), **changes)  # type: ignore[arg-type]
+    what = replace(SourceRelease(source, ACCOUNT, book, MANIFEST_ENVELOPE.digest, CUT), **changes)  # type: ignore[arg-type]
     return sign(what, [SOURCE_KEYS[source]])
 
 
@@ -75,7 +75,7 @@ def test_round_trips() -> None:
     assert VenueRegistry.from_payload(VENUE_REGISTRY.payload()) == VENUE_REGISTRY
     for some in (registry(), registry(venue_a=CONFINED), registry(custodian={}, venue_b={UNIVERSE.digest: ()})):
         assert SourceRegistry.from_payload(some.payload()) == some
-    released = SourceRelease("custodian", ACCOUNT, "b", CUT)
+    released = SourceRelease("custodian", ACCOUNT, "b", seed("manifest"), CUT)
     assert SourceRelease.from_payload(released.payload()) == released
 
 
@@ -97,11 +97,12 @@ def test_10_a_source_does_not_leave_without_its_own_signature() -> None:
     source, book = BOOKS[0]
     good = let_go(source, book)
     assert opened(fewer, releases=(good,)) == fewer
-    forged = sign(SourceRelease(source, ACCOUNT, book, CUT), [SOURCE_KEYS["venue-a"]])
+    forged = sign(SourceRelease(source, ACCOUNT, book, BEFORE[1], CUT), [SOURCE_KEYS["venue-a"]])
     for releases, expected in (
         ((), "manifest.book-gone"),
         ((let_go(source, "another book"),), "manifest.book-gone"),
         ((let_go(source, book, account="fund-2"),), "manifest.book-gone"),
+        ((let_go(source, book, manifest=seed("an older manifest")),), "manifest.book-gone"),
         ((let_go(*BOOKS[1]),), "manifest.book-gone"),
         ((forged,), "signature.threshold"),
     ):

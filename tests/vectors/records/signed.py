@@ -65,7 +65,11 @@ def cases() -> list[dict[str, Any]]:
         ("source registry", world.registry(venue_a=world.CONFINED), [world.OPERATOR]),
         ("venue registry", world.VENUE_REGISTRY, [world.OPERATOR]),
         ("source statement", source_statement(), [world.SOURCE_KEYS["custodian"]]),
-        ("source release", SourceRelease("custodian", "fund-1", "b", 1), [world.SOURCE_KEYS["custodian"]]),
+        (
+            "source release",
+            SourceRelease("custodian", "fund-1", "b", world.seed("manifest"), 1),
+            [world.SOURCE_KEYS["custodian"]],
+        ),
         ("pledge release of all", release, [world.VENUE_KEYS["venue-a"]]),
         ("pledge release of a part", replace(release, amount=2**61), [world.VENUE_KEYS["venue-a"]]),
         ("oracle report", HONEST[0], [world.key(Role.ORACLE, "o1")]),
