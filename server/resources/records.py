@@ -13,6 +13,7 @@ from flask import Response, stream_with_context
 from flask_openapi3.blueprint import APIBlueprint
 from pydantic import Field
 
+from server import names
 from server.catalogue import Found
 from server.problem import PROBLEMS, Refusal, Responses
 from server.resources.attestations import IMMUTABLE
@@ -31,18 +32,21 @@ _BYTES: Responses = {
 class Kind(StrEnum):
     """The collections, each one kind of log entry."""
 
+    UNIVERSES = "universes"
     EPOCHS = "epochs"
     SOURCE_REGISTRIES = "source-registries"
     VENUE_REGISTRIES = "venue-registries"
-    MANIFESTS = "manifests"
     ACCOUNTS = "accounts"
-    RULES = "rules"
+    MANIFESTS = "manifests"
+    SOURCE_RELEASES = "source-releases"
+    PLEDGE_RELEASES = "pledge-releases"
     KEY_CHANGES = "key-changes"
+    KEY_REVOCATIONS = "key-revocations"
 
     @property
-    def entry(self) -> str:
+    def entry(self) -> names.Kind:
         """The kind as the log has it."""
-        return {"source-registries": "source-registry", "venue-registries": "venue-registry"}.get(self, self[:-1])
+        return names.Kind(self.replace("registries", "registrys")[:-1])
 
 
 class Collection(Shape):
