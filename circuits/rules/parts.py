@@ -1,4 +1,4 @@
-"""Pieces that several rules share: the tier's factor, what the account is worth after haircuts and pledges, exposure.
+"""Pieces that several rules share: the tier's factor, what an account is worth after haircuts and pledges, its cover.
 
     resources = v·q - h⁺·q⁺ - h⁻·q⁻ - Σ g        ticks
 

@@ -6,9 +6,8 @@ requirement is never negative.  Counts are rounded so that the requirement errs 
 
 from __future__ import annotations
 
+from circuits.rules.parts import PERMILLE
 from circuits.rules.rule import Condition, Context
-
-PERMILLE = 1000
 
 SCENARIOS = Condition(
     "rule.scenarios",
