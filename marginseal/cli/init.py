@@ -6,6 +6,7 @@ one.  The files are the real formats; replacing a part is replacing a file.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,13 +23,16 @@ PLEDGES = {"venue-a": "600000.00", "venue-b": "400000.00"}
 def init(
     folder: Annotated[Path, typer.Argument(help="A new or empty folder.")],
     account: Annotated[str, typer.Option(help="Id of the account.")] = "fund-1",
+    now: Annotated[
+        bool, typer.Option("--now", help="Move the example market to this moment: a service refuses expired epochs.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a desk: example market, development keys, registries, manifest."""
     if folder.exists() and any(folder.iterdir()):
         raise InputError("init.not-empty", f"{folder} is not empty")
     with progress("making the desk", quiet=as_json):
-        body = make_desk(Desk(folder), account)
+        body = make_desk(Desk(folder), account, at=int(time.time()) if now else None)
 
     def tell(made: dict[str, Any]) -> None:
         print(f"a desk for account {account} in {folder}: {made['instruments']} instruments, {made['sources']}")
@@ -44,8 +48,10 @@ def init(
     emit(body, as_json, tell)
 
 
-def make_desk(desk: Desk, account: str, *, log_cost: int = 14) -> dict[str, Any]:
-    """All files of a new desk, from the shipped example.  log_cost: scrypt's, low because these keys guard nothing."""
+def make_desk(desk: Desk, account: str, *, log_cost: int = 14, at: int | None = None) -> dict[str, Any]:
+    """All files of a new desk, from the example market as shipped, or moved to `at` (unix seconds).
+
+    log_cost: scrypt's, low because these keys guard nothing."""
     import json
     import os
     import secrets
@@ -53,6 +59,8 @@ def make_desk(desk: Desk, account: str, *, log_cost: int = 14) -> dict[str, Any]
     from marginseal.files import write_atomic
     from marginseal.market.example import SOURCES, example_file, example_market
     from marginseal.market.portfolio import holdings_csv
+    from marginseal.market.snapshot import snapshot_json
+    from marginseal.market.universe import universe_json
     from marginseal.records.account import AccountRecord
     from marginseal.records.document import is_name
     from marginseal.records.envelope import sign
@@ -86,9 +94,12 @@ def make_desk(desk: Desk, account: str, *, log_cost: int = 14) -> dict[str, Any]
     sources = {name: make(f"source-{name}", Role.SOURCE) for name in SOURCES}
     venues = {name: make(f"venue-{name}", Role.VENUE) for name in VENUES}
 
-    market = example_market()
-    for name in ("universe.json", "snapshot.json", "parameters.json"):
-        write_atomic(root / name, example_file(name))
+    market = example_market(at)
+    files = {name: example_file(name) for name in ("universe.json", "snapshot.json", "parameters.json")}
+    if at is not None:
+        files |= {"universe.json": universe_json(market.universe), "snapshot.json": snapshot_json(market.snapshot)}
+    for name, data in files.items():
+        write_atomic(root / name, data)
     issued = market.snapshot.time
     books = []
     for name, book in market.books.items():
