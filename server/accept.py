@@ -81,11 +81,11 @@ def accept(
     """(id, whether it is new), durable on return.
 
     Refusal 403 submission.account, 409 submission.*, 422 idempotency.mismatch; Busy queue.*"""
-    if header.account != caller.account:
+    if header.account != caller.party:
         raise Refusal(403, "submission.account", "The submission names another account than the signer's.")
     digest = hashlib.sha256(body).digest()
     known = sa.select(submissions.c.id, submissions.c.body_digest).where(
-        submissions.c.account == caller.account, submissions.c.idempotency_key == idempotency_key
+        submissions.c.account == caller.party, submissions.c.idempotency_key == idempotency_key
     )
     with store.read() as c:
         before = c.execute(known).one_or_none()

@@ -56,6 +56,7 @@ def make_services(config: Config, log_key: SigningKey, attestation_key: bytes, *
         read_header=read_header,
         epoch_is_current=epoch_is_current,
         catalogue=catalogue,
+        public=public,
         signatures=Signatures(store, config.public_url, clock),
         clients=ClientRates(rates),
         watch=Watch(log.size, waiters),

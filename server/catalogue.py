@@ -74,6 +74,12 @@ class Catalogue:
     def newest(self, kind: str) -> Found | None:
         return self._one(_FOUND.where(catalogue.c.kind == kind).order_by(catalogue.c.idx.desc()))
 
+    def of_account(self, kind: str, account: str) -> list[Found]:
+        """All of one kind and account, in the order of the log."""
+        mine = _FOUND.where(catalogue.c.kind == kind, catalogue.c.account == account).order_by(catalogue.c.idx)
+        with self._store.read() as c:
+            return [Found(*row) for row in c.execute(mine)]
+
     def recent(self, kind: str, limit: int) -> list[Found]:
         """Newest first."""
         with self._store.read() as c:

@@ -26,15 +26,17 @@ from http_message_signatures.algorithms import ED25519
 
 from marginseal.errors import DecodeError, MarginSealError, ServiceError
 from marginseal.files import parse_json
+from marginseal.records.envelope import Envelope
 from marginseal.records.keys import SigningKey
 from marginseal.records.sealing import SealingKey, SealingPublicKey
+from marginseal.records.source import PublishedStatement
 from marginseal.records.submission import NONCE_BYTES, Submission, SubmissionHeader, seal_submission
 from server.wire import Answer, encode_body, open_answer
 
 TAG = "marginseal"
 MAX_RESPONSE_BYTES = 512 * 2**20
 _SIGNED_READ = ("@method", "@target-uri")
-_SIGNED_WRITE = ("@method", "@target-uri", "content-type", "content-digest", "idempotency-key")
+_SIGNED_WRITE = ("@method", "@target-uri", "content-type", "content-digest")
 _AGAIN = (429, 502, 503, 504)
 
 
@@ -136,6 +138,25 @@ class Client:
         """What the prover says to the owner alone.  DecodeError sealing.open, answer.*."""
         sealed = status.get("result")
         return None if sealed is None else open_answer(_bytes(sealed), key, submitted.header)
+
+    # What a party publishes itself
+
+    def publish_source_statement(self, statement: PublishedStatement) -> bytes:
+        """By a source; the digest of the signed message."""
+        return self._publish("/v1/source-statements", statement.encode())
+
+    def publish_source_release(self, record: Envelope) -> bytes:
+        """By a source: a book may leave the account's manifest."""
+        return self._publish("/v1/source-releases", record.encode())
+
+    def publish_manifest(self, record: Envelope) -> bytes:
+        """By an account."""
+        return self._publish("/v1/manifests", record.encode())
+
+    def _publish(self, path: str, body: bytes) -> bytes:
+        headers = {"Content-Type": "application/json"}
+        answer = _object(self._request("POST", path, signed=True, body=body, headers=headers))
+        return bytes.fromhex(_text(answer, "digest"))
 
     # Attestations and records
 
@@ -245,7 +266,7 @@ class Client:
                 nonce=secrets.token_urlsafe(24),
                 tag=TAG,
                 label="sig",
-                covered_component_ids=_SIGNED_READ if body is None else _SIGNED_WRITE,
+                covered_component_ids=_covered(prepared.headers, body),
                 body=body,
             )
         wait = 0.0 if query is None else float(query.get("wait", 0))
@@ -255,6 +276,12 @@ class Client:
         if len(response.content) > MAX_RESPONSE_BYTES:
             raise ServiceError("service.too-large", "the service's answer is too large")
         return response
+
+
+def _covered(headers: Mapping[str, str | bytes], body: bytes | None) -> tuple[str, ...]:
+    if body is None:
+        return _SIGNED_READ
+    return (*_SIGNED_WRITE, "idempotency-key") if "Idempotency-Key" in headers else _SIGNED_WRITE
 
 
 def _problem(response: requests.Response) -> ServiceError:

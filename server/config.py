@@ -92,6 +92,8 @@ class RateSection(_Section):
     account_reads_burst: Count = 100
     account_submissions_per_s: Annotated[float, Field(gt=0, le=1e6)] = 2.0
     account_submissions_burst: Count = 20
+    publications_per_s: Annotated[float, Field(gt=0, le=1e6)] = 20.0
+    publications_burst: Count = 200
 
 
 class LogSection(_Section):
@@ -99,6 +101,7 @@ class LogSection(_Section):
 
     origin: str = Field(default="marginseal.example/log", min_length=1, max_length=64)
     checkpoint_age_s: Annotated[int, Field(ge=0, le=3600)] = 5
+    manifest_delay_s: Annotated[int, Field(ge=0, le=90 * 86_400)] = 86_400
 
 
 class Config(BaseSettings):

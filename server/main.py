@@ -143,12 +143,17 @@ def first_run(config: Config, say: Callable[[str], None], *, log_cost: int = LOG
     if not ProverKeys(store).accepted(now_ms()) and (keys / OPERATOR_KEY).exists():
         key = read_signing_key(keys / OPERATOR_KEY, phrase, Role.OPERATOR)
         name = next((n for n, public in config.operators.items() if public == key.public.raw.hex()), "")
-        office_ = Office(store, log, LeaseQueue(store, limits(config)), config.operators, Operator(name, key), now_ms)
-        office_.rotate_prover_key(keys, phrase, SealingKey(secrets.token_bytes(32)), grace_s=0, log_cost=log_cost)
+        desk = _office(config, store, log, Operator(name, key), now_ms)
+        desk.rotate_prover_key(keys, phrase, SealingKey(secrets.token_bytes(32)), grace_s=0, log_cost=log_cost)
         say("DEVELOPMENT sealing key of the prover made")
     close_log(log)
     store.close()
     return config
+
+
+def _office(config: Config, store: Store, log: Log, operator: Operator, clock: Clock) -> Office:
+    queue, delay = LeaseQueue(store, limits(config), clock), config.log.manifest_delay_s
+    return Office(store, log, queue, config.operators, operator, manifest_delay_s=delay, clock=clock)
 
 
 @contextmanager
@@ -158,7 +163,7 @@ def office(config: Config, operator: Operator, *, clock: Clock = now_ms) -> Iter
     log = open_log(config, None)
     try:
         check_version(store)
-        yield Office(store, log, LeaseQueue(store, limits(config), clock), config.operators, operator, clock)
+        yield _office(config, store, log, operator, clock)
     finally:
         close_log(log)
         store.close()

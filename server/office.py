@@ -26,8 +26,10 @@ from marginseal.records.sealing import SealingKey
 from marginseal.records.source import PublishedStatement, SourceStatement
 from server import audit, parties, publish
 from server.audit import Action, Operator
+from server.catalogue import Catalogue
 from server.jobs import Clock, LeaseQueue
 from server.prover_keys import add_key, key_path
+from server.public import LoggedRecords
 from server.store import Store
 
 
@@ -35,11 +37,20 @@ class Office:
     """One operator at one service.  PolicyError operator.unknown for one the configuration does not name."""
 
     def __init__(
-        self, store: Store, log: Log, queue: LeaseQueue, operators: Mapping[str, str], operator: Operator, clock: Clock
+        self,
+        store: Store,
+        log: Log,
+        queue: LeaseQueue,
+        operators: Mapping[str, str],
+        operator: Operator,
+        *,
+        manifest_delay_s: int,
+        clock: Clock,
     ) -> None:
         operator.check(operators)
         self._store, self._log, self._queue, self._operators = store, log, queue, operators
-        self._operator, self._clock = operator, clock
+        self._operator, self._manifest_delay_s, self._clock = operator, manifest_delay_s, clock
+        self._public = LoggedRecords(store, log, Catalogue(store, log))
 
     def _act(self, action: str, params: Mapping[str, Any], do: Callable[[sa.Connection, int], None]) -> int:
         now = self._clock()
@@ -124,7 +135,9 @@ class Office:
         account = peek(Manifest, record).account
         with self._store.read() as c:
             keys = parties.keys_of(c, "account", account)
-        publish.publish_manifest(self._log, record, keys, now=self._clock() // 1000)
+        publish.publish_manifest(
+            self._log, self._public, record, keys, now=self._clock() // 1000, delay_s=self._manifest_delay_s
+        )
         return self._published("manifest", record.digest)
 
     def publish_source_statement(self, statement: PublishedStatement) -> int:

@@ -23,6 +23,7 @@ from marginseal.errors import (
 from marginseal.log.entry import ATTESTATION, NO_PREDECESSOR, Entry
 from marginseal.log.log import Log
 from marginseal.records.attestation import Attestation
+from marginseal.records.manifest import in_force
 from marginseal.records.sealing import SealingKey
 from marginseal.records.statement import Statement
 from marginseal.records.submission import Submission, open_submission
@@ -102,6 +103,11 @@ class Proving:
             raise PolicyError("log.prev-mismatch", "the statement does not name its predecessor")
         if statement.expiry <= self._clock() // 1000:
             raise PolicyError("submission.expired", "the statement has expired")
+        manifests = self._public.manifests(statement.account)
+        version = in_force([manifest for manifest, _ in manifests], statement.cut_time).version
+        # Of two that claim one version, the one logged first holds.
+        if next(name for manifest, name in manifests if manifest.version == version) != statement.manifest:
+            raise PolicyError("submission.manifest", "not the account's manifest in force at the cut")
 
     def _append(self, submission: Submission, attestation: Attestation) -> int:
         s = attestation.statement

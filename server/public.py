@@ -57,6 +57,21 @@ class LoggedRecords:
     def manifest(self, digest: bytes) -> Manifest:
         return self._record(Manifest, digest, Kind.MANIFEST)
 
+    def manifests(self, account: str) -> list[tuple[Manifest, bytes]]:
+        """The account's manifests in the order they were logged, each with its digest."""
+        self._catalogue.sync(self._log.size())
+        found = self._catalogue.of_account(Kind.MANIFEST, account)
+        return [(peek(Manifest, Envelope.decode(self._catalogue.payload(f))), f.name) for f in found]
+
+    def source_releases(self, account: str) -> list[Envelope]:
+        """What sources signed to let books of the account go."""
+        found = self._catalogue.of_account(Kind.SOURCE_RELEASE, account)
+        return [Envelope.decode(self._catalogue.payload(f)) for f in found]
+
+    def newest_source_registry(self) -> SourceRegistry | None:
+        found = self._catalogue.newest(Kind.SOURCE_REGISTRY)
+        return None if found is None else self.source_registry(found.name)
+
     def source_registry(self, digest: bytes) -> SourceRegistry:
         return self._record(SourceRegistry, digest, Kind.SOURCE_REGISTRY)
 

@@ -19,13 +19,14 @@ from marginseal.log.log import Log
 from marginseal.market import epoch as epochs
 from marginseal.market.universe import Universe
 from marginseal.records.account import AccountRecord, open_account
-from marginseal.records.envelope import Envelope, open_signed
+from marginseal.records.envelope import Envelope, open_signed, peek
 from marginseal.records.epoch import EpochRecord
 from marginseal.records.keys import PublicKey
-from marginseal.records.manifest import Manifest
+from marginseal.records.manifest import Manifest, SourceRelease, open_manifest
 from marginseal.records.registry import SourceRegistry, VenueRegistry
 from marginseal.records.source import PublishedStatement, SourceStatement
 from server.names import Kind
+from server.public import LoggedRecords
 from server.tables import published
 
 
@@ -64,10 +65,31 @@ def publish_account(log: Log, record: Envelope, *, now: int, previous: AccountRe
     return _append(log, Kind.ACCOUNT, record, account=open_account(record, previous=previous).account, now=now)
 
 
-def publish_manifest(log: Log, record: Envelope, account_keys: Iterable[PublicKey], *, now: int) -> int:
-    """Signed by a key of the account; how it follows the one before is for those who rely on it to check."""
-    manifest = open_signed(Manifest, record, account_keys)
+def publish_manifest(
+    log: Log, public: LoggedRecords, record: Envelope, account_keys: Sequence[PublicKey], *, now: int, delay_s: int
+) -> int:
+    """The account's next manifest; the first is signed by a key that is registered for the account.
+
+    ProofRejected signature.threshold; PolicyError manifest.succession, .too-soon, .book-gone."""
+    account = peek(Manifest, record).account
+    before = [pair for pair in public.manifests(account) if pair[1] != record.digest]
+    if not before:
+        open_signed(Manifest, record, account_keys)
+    manifest = open_manifest(
+        record,
+        logged=now,
+        delay_s=delay_s,
+        previous=before[-1] if before else None,
+        releases=public.source_releases(account),
+        registry=public.newest_source_registry(),
+    )
     return _append(log, Kind.MANIFEST, record, account=manifest.account, now=now, books=manifest.books)
+
+
+def publish_source_release(log: Log, record: Envelope, source_keys: Iterable[PublicKey], *, now: int) -> int:
+    """A source lets a book of an account go; the account's next manifest may then leave it out."""
+    release = open_signed(SourceRelease, record, source_keys)
+    return _append(log, Kind.SOURCE_RELEASE, record, account=release.account, now=now)
 
 
 def _append(

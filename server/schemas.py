@@ -76,6 +76,23 @@ class RecordsOut(Shape):
     records: list[RecordOut] = Field(description="newest first")
 
 
+class PublishedOut(Shape):
+    digest: Hex32 = Field(description="of the signed record")
+    log_index: int | None = Field(description="where it is logged, if by itself")
+
+
+class RuleOut(Shape):
+    name: str
+    title: str
+    kind: str = Field(description="attestation, or disclosure")
+    tiers: list[str]
+    parameters: list[str]
+
+
+class RulesOut(Shape):
+    rules: list[RuleOut]
+
+
 class LogOut(Shape):
     origin: str
     key: str = Field(description="the log's verifier key, C2SP signed-note")

@@ -18,6 +18,7 @@ from server.jobs import Clock, Queue
 from server.limits import ClientRates, Rate
 from server.metrics import Metrics
 from server.prover_keys import ProverKeys
+from server.public import LoggedRecords
 from server.signatures import Signatures
 from server.store import Store
 from server.watch import Watch
@@ -69,6 +70,7 @@ class Services:
     read_header: ReadHeader
     epoch_is_current: Callable[[bytes], bool]
     catalogue: Catalogue
+    public: LoggedRecords
     signatures: Signatures
     clients: ClientRates
     watch: Watch
@@ -86,6 +88,10 @@ class Services:
     @property
     def writes(self) -> Rate:
         return Rate(self.config.rates.account_submissions_per_s, self.config.rates.account_submissions_burst)
+
+    @property
+    def publications(self) -> Rate:
+        return Rate(self.config.rates.publications_per_s, self.config.rates.publications_burst)
 
     @property
     def now_s(self) -> int:

@@ -1,9 +1,9 @@
-"""Who asks: RFC 9421 signatures with an account's Ed25519 key, fresh, whole and used once.
+"""Who asks: RFC 9421 signatures with a party's Ed25519 key, fresh, whole and used once.
 
 The client signs, under the tag `marginseal`, `@method`, `@target-uri` and, with a body, `content-type`,
-`content-digest` (RFC 9530) and, where it sends one, `idempotency-key`, with `created`, `nonce` and `keyid`
-(`PublicKey.key_id` in role account).  The order here is: key, signature over the headers, age; then the body is read,
-and only if its digest is the signed one is the nonce spent, together with a share of the account's rate.
+`content-digest` (RFC 9530) and, where one is asked for, `idempotency-key`, with `created`, `nonce` and `keyid`
+(`PublicKey.key_id` in the party's role).  The order here is: key, signature over the headers, age; then the body is
+read, and only if its digest is the signed one is the nonce spent, together with a share of the party's rate.
 
 Every fault of a signature is the same 401: which of key, signature or nonce was wrong is nobody's business but the
 signer's, who can tell by himself.  Age has a code of its own, because a clock is set wrong honestly.
@@ -44,9 +44,10 @@ _KEY_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 @dataclass(frozen=True)
 class Caller:
-    """An account that signed this request with an active key."""
+    """The account, source or venue that signed this request with an active key."""
 
-    account: str
+    kind: str
+    party: str
     key_id: str
 
 
@@ -84,27 +85,36 @@ class Signatures:
     def __init__(self, store: Store, public_url: str, clock: Clock) -> None:
         self._store, self._public_url, self._clock = store, public_url.rstrip("/"), clock
 
-    def reader(self, request: Request, rate: Rate) -> Caller:
-        """Who signed a request without a body.  Refusal 401, 403 account.*, 429."""
+    def reader(self, request: Request, rate: Rate, *, kinds: tuple[str, ...] = ("account",)) -> Caller:
+        """Who of these kinds signed a request without a body.  Refusal 401, 403 <kind>.<state>, 429."""
         refuse_body(request)
-        caller, _ = self._headers(request, ("@method", "@target-uri"))
-        return self._admit(caller, request, "read", rate)
+        caller, _ = self._headers(request, ("@method", "@target-uri"), kinds)
+        return self._admit(caller, "read", rate)
 
-    def writer(self, request: Request, rate: Rate, *, limit: int, media_type: str) -> tuple[Caller, bytes]:
-        """Who signed a request, and its body.  Refusal as `reader`, and body.*"""
-        required = ("@method", "@target-uri", "content-type", "content-digest", "idempotency-key")
-        caller, check_body = self._headers(request, required)
+    def writer(
+        self,
+        request: Request,
+        rate: Rate,
+        *,
+        limit: int,
+        media_type: str,
+        kinds: tuple[str, ...] = ("account",),
+        covered: tuple[str, ...] = (),
+    ) -> tuple[Caller, bytes]:
+        """Who signed a request with `covered` headers, and its body.  Refusal as `reader`, and body.*"""
+        required = ("@method", "@target-uri", "content-type", "content-digest", *covered)
+        caller, check_body = self._headers(request, required, kinds)
         body = read_body(request, limit=limit, media_type=media_type)
         try:
             check_body(body)
         except (InvalidSignature, HTTPMessageSignaturesException):
             raise _unsigned() from None
-        return self._admit(caller, request, "write", rate), body
+        return self._admit(caller, "write", rate), body
 
     def _headers(
-        self, request: Request, required: tuple[str, ...]
+        self, request: Request, required: tuple[str, ...], kinds: tuple[str, ...]
     ) -> tuple[tuple[Caller, str, str], Callable[[bytes], None]]:
-        """((caller, state of the account, nonce), check of the body): the signature over the headers holds."""
+        """((caller, state of the party, nonce), check of the body): the signature over the headers holds."""
         target = str(request.environ.get("RAW_URI", ""))
         if not target.startswith("/"):
             raise Refusal(400, "request.target", "The request target is not a path of this service.")
@@ -112,9 +122,9 @@ class Signatures:
         key_id = _claimed_key(message.headers)
         with self._store.read() as c:
             row = c.execute(
-                sa.select(party_keys.c.public, parties.c.id, parties.c.state)
+                sa.select(party_keys.c.public, parties.c.kind, parties.c.id, parties.c.state)
                 .join(parties, sa.and_(parties.c.kind == party_keys.c.kind, parties.c.id == party_keys.c.party))
-                .where(party_keys.c.key_id == key_id, party_keys.c.kind == "account", party_keys.c.revoked.is_(None))
+                .where(party_keys.c.key_id == key_id, party_keys.c.kind.in_(kinds), party_keys.c.revoked.is_(None))
             ).one_or_none()
         if row is None:
             raise _unsigned()
@@ -131,10 +141,10 @@ class Signatures:
         age_s = self._clock() / 1000 - int(results[0].parameters["created"])
         if not -MAX_AHEAD_S <= age_s <= MAX_AGE_S:
             raise Refusal(401, "signature.stale", "The signature is too old, or its clock is ahead; set the clock.")
-        caller = Caller(row.id, key_id)
+        caller = Caller(row.kind, row.id, key_id)
         return (caller, row.state, nonce), lambda body: _check_body(verifier, message, results, body)
 
-    def _admit(self, known: tuple[Caller, str, str], request: Request, use: str, rate: Rate) -> Caller:
+    def _admit(self, known: tuple[Caller, str, str], use: str, rate: Rate) -> Caller:
         """Spend the nonce and a share of the rate, together.  A nonce outlives every signature it could come with."""
         caller, state, nonce = known
         now = self._clock()
@@ -143,11 +153,11 @@ class Signatures:
             with self._store.write(durable=False) as c:
                 c.execute(sa.delete(nonces).where(nonces.c.expires < now))
                 c.execute(sa.insert(nonces).values(key_id=caller.key_id, nonce=nonce, expires=expires))
-                charge(c, f"{use}:{caller.account}", rate, now)
+                charge(c, f"{use}:{caller.kind}:{caller.party}", rate, now)
         except sa.exc.IntegrityError:  # the nonce is there already
             raise _unsigned() from None
         if state != "active":
-            raise Refusal(403, f"account.{state}", "This account may not use the service now.")
+            raise Refusal(403, f"{caller.kind}.{state}", "This party may not use the service now.")
         return caller
 
 

@@ -147,6 +147,7 @@ catalogue = sa.Table(
     sa.Index("catalogue_by_name", "name"),
     sa.Index("catalogue_by_statement", "statement_digest"),
     sa.Index("catalogue_by_kind", "kind", "idx"),
+    sa.Index("catalogue_by_account", "account", "kind", "idx"),
 )
 
 # Source statements as published, by the digest of the signed message; the bytes are an object of the log.

@@ -79,7 +79,9 @@ def submit(header: WriteHeaders) -> Response:
     """202: accepted, durably.  200: this idempotency key with these bytes was accepted before."""
     s = services()
     limit = s.config.server.max_body_bytes
-    caller, body = s.signatures.writer(request, s.writes, limit=limit, media_type=MEDIA_TYPE)
+    caller, body = s.signatures.writer(
+        request, s.writes, limit=limit, media_type=MEDIA_TYPE, covered=("idempotency-key",)
+    )
     received = request.environ.get("marginseal.received")
     if received is not None:
         received()
@@ -90,11 +92,11 @@ def submit(header: WriteHeaders) -> Response:
         body,
         s.read_header(body),
         header.idempotency_key,
-        lambda: _situation(s, caller.account),
+        lambda: _situation(s, caller.party),
         now=s.clock(),
     )
     s.accepted()
-    out = _shown(status(s.store, caller.account, name))
+    out = _shown(status(s.store, caller.party, name))
     return answer(out, 202 if new else 200, {"Location": f"/v1/submissions/{name}"})
 
 
@@ -103,11 +105,11 @@ def progress(path: OneSubmission, query: Changed) -> Response:
     """With `wait`: answers when the job ends, or after that many seconds."""
     s = services()
     caller = s.signatures.reader(request, s.reads)
-    found = status(s.store, caller.account, path.id)
+    found = status(s.store, caller.party, path.id)
     if query.wait > 0 and found.state in ("ready", "running"):
 
         def ended() -> Status | None:
-            now = status(s.store, caller.account, path.id)
+            now = status(s.store, caller.party, path.id)
             return None if now.state in ("ready", "running") else now
 
         found = s.watch_jobs.wait(ended, min(query.wait, s.config.server.long_poll_s)) or found

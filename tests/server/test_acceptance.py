@@ -314,7 +314,7 @@ def test_what_the_owner_got_wrong_is_told_to_the_owner(idle: Site) -> None:
         (made("expired", cut_time=10, expiry=20), "submission.expired"),
         (made("gap", sequence=5, prev=bytes(31) + b"\x01", continuity=1), "log.sequence-gap"),
         (made("universe", universe=bytes(32)), "claim.universe"),
-        (made("manifest", manifest=bytes(32)), "public.unknown"),
+        (made("manifest", manifest=bytes(32)), "submission.manifest"),
         (made("currency", currency="EUR"), "claim.unit"),
         (made("cut", cut_id="another"), "accept.cut"),
         (made("claim", claims=other_claim()), "claim.circuit"),

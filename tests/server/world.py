@@ -461,7 +461,7 @@ def submit_directly(s: Site, account: Account, submission: Submission | None = N
     name, _ = accept(
         store,
         LeaseQueue(store, limits(s.config)),
-        Caller(account.name, account.key.public.key_id),
+        Caller("account", account.name, account.key.public.key_id),
         body,
         read_header(body),
         random_name(),

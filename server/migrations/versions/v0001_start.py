@@ -112,6 +112,7 @@ def upgrade() -> None:
     op.create_index("catalogue_by_name", "catalogue", ["name"])
     op.create_index("catalogue_by_statement", "catalogue", ["statement_digest"])
     op.create_index("catalogue_by_kind", "catalogue", ["kind", "idx"])
+    op.create_index("catalogue_by_account", "catalogue", ["account", "kind", "idx"])
     op.create_table(
         "published",
         sa.Column("message", sa.LargeBinary(32), primary_key=True),

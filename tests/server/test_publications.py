@@ -1,0 +1,125 @@
+"""Sources and accounts publish for themselves, each its own records alone, and what is published cannot be bent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from marginseal.errors import PolicyError, ServiceError
+from marginseal.records.envelope import sign
+from marginseal.records.manifest import Manifest, SourceRelease
+from marginseal.records.source import PublishedStatement
+from server.client import Client
+from tests.server.world import LOTS, SOURCE_KEYS, Account, Site, site
+
+DELAY_S = 100
+
+
+@pytest.fixture(scope="module")
+def open_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with site(tmp_path_factory.mktemp("publish"), log={"manifest_delay_s": DELAY_S}) as s:
+        s.serve()
+        yield s
+
+
+def source(s: Site, name: str) -> Client:
+    return s.keep(Client(s.config.public_url, ca=s.ca, key=SOURCE_KEYS[name]))
+
+
+def refused(code: str) -> pytest.RaisesExc[ServiceError]:
+    return pytest.raises(ServiceError, match=rf"\[{code}\]")
+
+
+def statements(account: Account) -> dict[str, PublishedStatement]:
+    return dict(zip(account.books, account.published(LOTS, int(time.time()) - 30), strict=True))
+
+
+def test_a_source_publishes_and_does_so_again(open_site: Site) -> None:
+    made = statements(open_site.account("fund-1"))
+    custodian = source(open_site, "custodian")
+    assert custodian.publish_source_statement(made["custodian"]) == made["custodian"].message.digest
+    assert custodian.publish_source_statement(made["custodian"]) == made["custodian"].message.digest
+
+
+def test_a_source_publishes_nothing_of_anothers(open_site: Site) -> None:
+    made = statements(open_site.account("fund-2"))
+    with refused("publication.party"):
+        source(open_site, "venue-a").publish_source_statement(made["custodian"])
+
+
+def test_an_account_publishes_no_source_statement(open_site: Site) -> None:
+    account = open_site.account("fund-3")
+    with refused("signature.invalid"):
+        open_site.client(account).publish_source_statement(statements(account)["custodian"])
+
+
+def test_another_ciphertext_than_the_signed_one_is_refused(open_site: Site) -> None:
+    made = statements(open_site.account("fund-4"))["custodian"]
+    bent = replace(made, sealed=bytes(len(made.sealed)))
+    with refused("source.ciphertext"):
+        source(open_site, "custodian").publish_source_statement(bent)
+
+
+def test_a_message_signed_by_another_key_is_refused(open_site: Site) -> None:
+    from marginseal.records.envelope import Signature
+
+    made = statements(open_site.account("fund-5"))["custodian"]
+    forged = replace(made.message, signatures=(Signature(made.message.signatures[0].key_id, bytes(64)),))
+    with refused("signature.threshold"):
+        source(open_site, "custodian").publish_source_statement(replace(made, message=forged))
+
+
+def manifest(account: Account, version: int, previous: bytes, effective: int, left_out: str = "") -> Manifest:
+    books = tuple((s, account.books[s]) for s in sorted(account.books) if s != left_out)
+    return Manifest(account.name, version, previous, effective, (account.key.public,), books)
+
+
+def test_a_manifest_changes_after_a_delay_and_drops_no_book_by_itself(open_site: Site) -> None:
+    account = open_site.account("fund-6")
+    client, first = open_site.client(account), account.manifest.digest
+    now = int(time.time())
+    early = sign(manifest(account, 2, first, now + 1), [account.key])
+    with refused("manifest.too-soon"):
+        client.publish_manifest(early)
+    gone = sign(manifest(account, 2, first, now + 2 * DELAY_S, "venue-b"), [account.key])
+    with refused("manifest.book-gone"):
+        client.publish_manifest(gone)
+    release = SourceRelease("venue-b", account.name, account.books["venue-b"], first, now)
+    with refused("publication.party"):
+        source(open_site, "venue-a").publish_source_release(sign(release, [SOURCE_KEYS["venue-b"]]))
+    source(open_site, "venue-b").publish_source_release(sign(release, [SOURCE_KEYS["venue-b"]]))
+    assert client.publish_manifest(gone) == gone.digest
+    with refused("manifest.succession"):
+        client.publish_manifest(sign(manifest(account, 2, first, now + 3 * DELAY_S), [account.key]))
+
+
+def test_a_first_manifest_needs_a_registered_key(open_site: Site) -> None:
+    account = Account.new("fund-7")
+    with open_site.office() as desk:
+        desk.register_account(account.record)
+        stranger = SOURCE_KEYS["custodian"]
+        own_key = replace(manifest(account, 1, bytes(32), 0), keys=(Account.new("stranger").key.public,))
+        assert stranger
+        with pytest.raises(Exception, match=r"signature\.threshold"):
+            desk.publish_manifest(sign(own_key, [Account.new("stranger").key]))
+        with pytest.raises(PolicyError, match=r"party\.exists"):
+            desk.register_account(account.record)
+
+
+def test_a_statement_under_a_manifest_that_is_not_in_force_is_refused(open_site: Site) -> None:
+    """The newer manifest holds from its date on: before it the old one, after it the new one, whatever is wished."""
+    from tests.server.test_acceptance import worked
+
+    account = open_site.account("fund-8")
+    now = int(time.time())
+    later = sign(manifest(account, 2, account.manifest.digest, now + 2 * DELAY_S), [account.key])
+    open_site.client(account).publish_manifest(later)
+    submission, published = account.submission(manifest=later.digest)
+    open_site.publish(published)
+    code, answer = worked(open_site, account, submission)
+    assert code == "submission.refused"
+    assert answer is not None
+    assert answer.code == "submission.manifest"
