@@ -249,6 +249,7 @@ def test_threads_do_not_disturb_each_other() -> None:
     assert not wrong
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(LANES == 1, reason="this is the process with the arithmetic that runs anywhere")
 def test_the_arithmetic_that_runs_anywhere() -> None:
     files = [str(Path(__file__).with_name(f"test_numba_{name}.py")) for name in ("msm", "lanes", "lagrange")]
