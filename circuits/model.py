@@ -182,7 +182,7 @@ class Model:
         return b
 
     def multiple(self, block: Block, factor: Coef) -> Expr:
-        """factor * x_s, or a little more (unsigned x), for factors beyond the matrix bound: in steps of 2**40."""
+        """factor * x_s, or less than twice that (unsigned x), for factors beyond the matrix bound: steps of 2**40."""
         out, rest, symbol = block, factor.value, block.symbol.plain
         while rest >> _STEP:
             grown = (2**_STEP) * each(out)

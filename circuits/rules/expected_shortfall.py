@@ -38,7 +38,8 @@ def _build(model: Model, c: Context) -> None:
     )
     f, kappa = tier_factor(model, c), permille(model)
     unit = model.coef("κk", kappa.value * count, "κ times k", r"\kappa k")
-    model.nonneg("scenario", profit + each(t) + each(u), "s", "threshold and excess cover the loss in every scenario")
+    why = "threshold and excess cover the loss in every scenario"
+    model.nonneg("scenario", profit + each(t) + each(u), "s", why, 2 * worst)
     model.nonneg("tail", each(T) - tail, "", "T is at least k times the expected shortfall", 2 * count * worst)
     cover(model, room, f * each(T), unit, "requirement: f/1000 of the expected shortfall, ticks")
     model.quantity("scenario_profit", profit, "profit of the portfolio in each scenario but the null one, ticks", 1)

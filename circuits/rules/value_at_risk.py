@@ -36,7 +36,9 @@ def _build(model: Model, c: Context) -> None:
     M = model.coef("M", worst, "largest loss of holdings within their bounds, ticks")
     beyond_m = model.multiple(b, M)
     f, kappa = tier_factor(model, c), permille(model)
-    model.nonneg("scenario", profit + each(m) + beyond_m, "s", "m covers the loss in every scenario that is not marked")
+    why = "m covers the loss in every scenario that is not marked"
+    # Marked scenarios have profit + m < 0, and M is rounded up to less than twice itself: 2 M is room for both kinds.
+    model.nonneg("scenario", profit + each(m) + beyond_m, "s", why, 2 * worst)
     model.nonneg("marked", K - total(b), "", "at most K scenarios are marked", count)
     cover(model, room, f * each(m), kappa, "requirement: f/1000 of the value at risk, ticks")
     model.quantity("scenario_profit", profit, "profit of the portfolio in each scenario but the null one, ticks", 1)

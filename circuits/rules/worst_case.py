@@ -37,7 +37,8 @@ def worst_case_lines(model: Model, c: Context) -> Net:
     worst = max(0, -value_range(profit)[0])
     m = model.variable("m", "", 1, 0, worst, "at least the worst scenario loss, ticks", Largest(-profit))
     f, kappa = tier_factor(model, c), permille(model)
-    model.nonneg("scenario", profit + each(m), "s", "m covers the loss in every scenario; in the null one m ≥ 0")
+    why = "m covers the loss in every scenario; in the null one m ≥ 0"
+    model.nonneg("scenario", profit + each(m), "s", why, 2 * worst)
     cover(model, room, f * each(m), kappa, "requirement: f/1000 of the worst scenario loss, ticks")
     model.quantity("scenario_profit", profit, "profit of the portfolio in each scenario, ticks")
     return q

@@ -295,3 +295,32 @@ def test_disclosures_at_both_edges(epoch: RiskEpoch, data: st.DataObject) -> Non
             assert not rules.net_band(epoch, q.tolist(), (low, high), measure, where)
             with pytest.raises(Unsatisfied, match="band"):
                 make_witness(band, q, None, (low, high))
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_the_best_choices_fit_their_widths_at_any_holdings_within_bounds(name: str) -> None:
+    """From small numbers to |P| < 2**40 and |lots| < 2**43, at the corners of the holdings' bounds and inside them."""
+    rng = np.random.default_rng(7)
+    for trial in range(24):
+        pnl_bits, lot_bits = int(rng.integers(1, 41)), int(rng.integers(1, 44))
+        pnl = rng.integers(1 - 2**pnl_bits, 2**pnl_bits, (9, 5))
+        pnl[0] = 0
+        parameters = {"es_level_permille": 700, "var_level_permille": 700, "factor_loading.a.BTC": 1000}
+        epoch = epoch_from_arrays(
+            pnl,
+            value=2**40 - 1,
+            max_lots=2**lot_bits - 1,
+            delta=rng.integers(-(2**30), 2**30, 5),
+            parameters=parameters | {"delta_limit": 2**52},
+        )
+        corner = (2**lot_bits - 1) * rng.choice([-1, 1], 5)
+        q = corner if trial % 2 else rng.integers(1 - 2**lot_bits, 2**lot_bits, 5)
+        compiled = compile_rule(name, epoch, Tier.INITIAL, venues=1)
+        result = evaluate(compiled.model, q, np.array([0]))
+        violated = {line.label for line in result.lines if line.headroom < 0}
+        assert all(label == "health" or "limit" in label for label in violated)
+        for block in compiled.model.blocks:
+            if violated and "health" in block.symbol.plain or "limit" in block.symbol.plain:
+                continue
+            assert block.low <= int(result.values[block].min()), block.symbol
+            assert int(result.values[block].max()) <= block.high, block.symbol
