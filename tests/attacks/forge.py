@@ -3,8 +3,8 @@
 `Forger` follows section 4 literally.  Every step is a method, so that an attack overrides the one it lies in; what a
 flawed verifier draws too early is learnt by `peek`, from dummy messages.  `drop` names the defences that the forger
 believes to be absent: it then makes a proof that is perfect but for them.  `accepts` takes the same defences out of the
-verifier.  An attack is shown by two runs (`stopped_by_its_defence`): the forged proof passes the weakened verifier, and
-the real one refuses it.  With the line removed from the real verifier, the second run fails.
+verifier.  An attack is shown by two runs (`stopped_by_its_defence`): the real verifier refuses the forged proof, and the
+weakened one takes it.  With the line removed from the real verifier, the first run fails.
 
 Defences: binding, binding:b, groups, lookup (helpers and multiplicities in the running sum), equations, squares,
 constant (the right-hand sides), running, y (powers of y), nu (the batched openings), nu-powers, phi-opening,
@@ -407,9 +407,9 @@ def accepts(
 
 
 def stopped_by_its_defence(forger: Forger, patches: Iterable[tuple[str, Any]] = ()) -> None:
-    """The forged proof passes the verifier that lacks what the forger counts on, and no other."""
+    """The verifier refuses the forged proof; the one that lacks what the forger counts on takes it."""
     proof, rounds = forger.forge(), None if forger.rounds is Rounds else forger.rounds
     assert forger.drop or rounds or patches
     where: _Where = {"statement": forger.statement, "setting": forger.setting, "index": forger.index}
-    assert accepts(forger.case, proof, drop=forger.drop, rounds=rounds, patches=patches, **where), "not even a forgery"
     assert not accepts(forger.case, proof, **where), "forged"
+    assert accepts(forger.case, proof, drop=forger.drop, rounds=rounds, patches=patches, **where), "not even a forgery"

@@ -156,10 +156,18 @@ def test_12_1_norm_too_small() -> None:
     stopped_by_its_defence(Forger(case, drop=drops("lookup"), limb_rows=limbs))
 
 
+def test_12_1_squares_not_looked_at() -> None:
+    """Without the quadratic part, K = 0 is the norm of anything."""
+    case = full()
+    nothing = case.with_row(K, 0, 0).with_row(SLACK, CONE_ROW, 0).with_row(SLACK, LIMIT_ROW, 60)
+    stopped_by_its_defence(Forger(nothing, drop=drops("squares")))
+
+
 def test_12_1_negative_haircut_sum() -> None:
     """haircut_long + haircut_short < 0: an empty position, 63 long and 63 short, is worth 63 a row.
 
-    The proof system proves such a rule as it proves any other, which is why decoding an epoch refuses it."""
+    The proof system proves such a rule as it proves any other, which is why decoding an epoch refuses it
+    (tests/circuits/test_haircut_attack.py)."""
     empty = full(lots=([0] * 8, [0] * 8), haircuts=(2, -3))
     assert accepts(empty, Forger(empty).forge())
     richer, worth = empty, 63 * 8
@@ -205,11 +213,11 @@ def scaled(*, complement: bool) -> Case:
 def test_12_1_remainder_beyond_its_scale() -> None:
     """u one below the floor and a remainder of 5 more; its complement is what goes below zero."""
     case = scaled(complement=True)
-    assert accepts(case, Forger(case).forge())
     u, rem = case.rows[1][0], case.rows[2][0]
     lower = case.with_row(1, 0, u - 1).with_row(2, 0, rem + SCALE)
     limbs = limb_rows(lower, (2, 1, [-1 - rem]))
     stopped_by_its_defence(Forger(lower, drop=drops("lookup"), limb_rows=limbs))
+    assert accepts(case, Forger(case).forge())
 
 
 def test_12_1_remainder_without_its_complement_is_free() -> None:
