@@ -171,8 +171,8 @@ def load(path: Path | None = None, **values: Any) -> Config:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError):
             raise DecodeError("config.malformed", f"configuration: {given} is not TOML") from None
         # What the file calls relative is relative to the file.
-        if "data_dir" in members:
-            members["data_dir"] = given.parent / str(members["data_dir"])
+        if isinstance(members.get("data_dir"), str):
+            members["data_dir"] = given.parent / members["data_dir"]
     try:
         return Config(**{**members, **values})
     except ValidationError as e:

@@ -84,7 +84,7 @@ def seal_answer(answer: Answer, key: SealingPublicKey, header: SubmissionHeader)
     """ANSWER_BYTES + 1136 bytes, whatever it says; what does not fit is cut."""
     data = canonical(
         {
-            "code": answer.code,
+            "code": _cut(answer.code, 64),
             "format": _FORMAT,
             "line": _cut(answer.line, 100),
             "log_index": answer.log_index,
