@@ -22,6 +22,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 from marginseal.errors import DecodeError
@@ -77,10 +78,21 @@ class Entry:
             return None
         return self.sequence, self.statement_digest, self.prev
 
+    @cached_property
+    def _books_bytes(self) -> bytes:
+        w = Writer().int64(len(self.books))
+        for source, book in self.books:
+            w.text(source).text(book)
+        return w.bytes()
+
+    @cached_property
+    def _dependencies_bytes(self) -> bytes:
+        return Writer().int64(len(self.dependencies)).raw(b"".join(self.dependencies)).bytes()
+
     def encode(self) -> bytes:
         w = Writer().text("MARGINSEAL-LOG-ENTRY").int64(FORMAT).text(self.kind)
         _write_place(w, self.account, self.chain)
-        w.raw(_books_bytes(self)).raw(_dependencies_bytes(self)).int64(len(self.payload)).raw(self.payload)
+        w.raw(self._books_bytes).raw(self._dependencies_bytes).int64(len(self.payload)).raw(self.payload)
         return w.bytes()
 
     @classmethod
@@ -112,8 +124,8 @@ class Entry:
             self.kind,
             self.account,
             self.chain,
-            hashlib.sha256(_books_bytes(self)).digest(),
-            hashlib.sha256(_dependencies_bytes(self)).digest(),
+            hashlib.sha256(self._books_bytes).digest(),
+            hashlib.sha256(self._dependencies_bytes).digest(),
             hashlib.sha256(self.payload).digest(),
         )
 
@@ -159,17 +171,6 @@ class Leaf:
     def hash(self) -> bytes:
         """The RFC 9162 leaf hash."""
         return leaf_hash(self.encode())
-
-
-def _books_bytes(entry: Entry) -> bytes:
-    w = Writer().int64(len(entry.books))
-    for source, book in entry.books:
-        w.text(source).text(book)
-    return w.bytes()
-
-
-def _dependencies_bytes(entry: Entry) -> bytes:
-    return Writer().int64(len(entry.dependencies)).raw(b"".join(entry.dependencies)).bytes()
 
 
 def _write_place(w: Writer, account: str | None, chain: tuple[int, bytes, bytes] | None) -> None:

@@ -78,7 +78,10 @@ class LogPolicy:
         PolicyError log.stale, log.ahead (a time further ahead than clocks may differ), log.no-time."""
         times = [] if signed.checkpoint.time is None else [signed.checkpoint.time]
         if self.threshold:
-            times.append(sorted((t for _, t in signed.cosigned), reverse=True)[self.threshold - 1])
+            newest_first = sorted((t for _, t in signed.cosigned), reverse=True)
+            if len(newest_first) < self.threshold:
+                raise PolicyError("log.witnesses", "the checkpoint was verified under a policy of fewer witnesses")
+            times.append(newest_first[self.threshold - 1])
         if not times:
             raise PolicyError("log.no-time", "nobody says when the checkpoint was signed")
         if max(times) > now + max_ahead_s:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from marginseal.errors import DecodeError, InputError, MarginSealError, PolicyError, ProofRejected
 from marginseal.log.checkpoint import Checkpoint, check_append_only
-from marginseal.log.cosignature import Cosigner, cosignature_times, subtree_message
+from marginseal.log.cosignature import Cosigner, cosignature_times, subtree_message, verify_mldsa
 from marginseal.log.merkle import EMPTY_ROOT, leaf_hash
 from marginseal.log.note import KeyKind, Note, NoteSignature, Signer, VerifierKey
 from marginseal.log.policy import LogPolicy
@@ -199,6 +199,20 @@ def test_ml_dsa_cosignatures() -> None:
         cosignature_times(moved, CHECKPOINT, alias)
 
 
+def test_the_published_ml_dsa_cosignature() -> None:
+    """Made by another implementation, over a subtree that begins at 8."""
+    case = V["mldsa"]
+    witness = VerifierKey.parse(case["key"])
+    blob, root = base64.b64decode(case["blob"]), bytes.fromhex(case["root"])
+    assert blob[:4] == witness.key_id
+    time, signature = int.from_bytes(blob[4:12], "big"), blob[12:]
+    message = subtree_message(witness.name, time, case["origin"], case["start"], case["end"], root)
+    verify_mldsa(witness.public, signature, message)
+    for wrong in (message[:-1] + b"\x00", message.replace(b"example.com/log", b"example.com/lob"), message + b"\x00"):
+        with pytest.raises(ProofRejected):
+            verify_mldsa(witness.public, signature, wrong)
+
+
 def test_the_ml_dsa_message() -> None:
     message = subtree_message("w", 3, "log", 8, 13, bytes(range(32)))
     assert message == (
@@ -222,6 +236,13 @@ def test_freshness_is_that_of_the_log_and_of_enough_witnesses() -> None:
     assert TWO_OF_THREE.check_fresh(signed, now=1_030, max_age_s=200) == 125
     with pytest.raises(PolicyError):
         TWO_OF_THREE.check_fresh(signed, now=1_030, max_age_s=124)
+
+
+def test_freshness_is_not_judged_by_words_of_another_policy() -> None:
+    alone = POLICY.verify(CHECKPOINT.sign(SIGNER))
+    with pytest.raises(PolicyError) as refused:
+        TWO_OF_THREE.check_fresh(alone, now=1_000, max_age_s=30)
+    assert code(refused) == "log.witnesses"
 
 
 def test_a_time_ahead_is_refused_and_a_small_difference_of_clocks_is_not() -> None:

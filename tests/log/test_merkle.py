@@ -170,6 +170,21 @@ def test_a_consistency_proof_from_nothing_is_refused(size2: int, path: list[byte
         verify_consistency(0, EMPTY_ROOT, size2, root2, path)
 
 
+def test_a_path_does_not_lead_beyond_the_size() -> None:
+    """A log that signs a root of two entries as that of one: the path would show the second to stand first."""
+    a, b = leaf_hash(b"a"), leaf_hash(b"b")
+    verify_inclusion(1, 2, b, [a], node_hash(a, b))
+    with pytest.raises(ProofRejected, match="too long"):
+        verify_inclusion(0, 1, b, [a], node_hash(a, b))
+    left = [leaf_hash(bytes([i])) for i in range(4)]
+    four = node_hash(node_hash(left[0], left[1]), node_hash(left[2], left[3]))
+    root7, root8 = (node_hash(four, node_hash(node_hash(a, b), last)) for last in (a, node_hash(a, b)))
+    path = [a, b, node_hash(a, b), four]
+    verify_consistency(7, root7, 8, root8, path)
+    with pytest.raises(ProofRejected, match="too long"):
+        verify_consistency(3, root7, 4, root8, path)
+
+
 def test_the_one_leaf_tree() -> None:
     verify_inclusion(0, 1, ROOTS[0], [], ROOTS[0])
     for index, size in ((0, 0), (1, 1), (-1, 1), (1, 0), (2, 1)):
