@@ -19,23 +19,23 @@ from marginseal.records import document
 from marginseal.records.document import MAX_INTEGER, MAX_TIME, is_name
 from marginseal.records.envelope import Envelope, open_signed
 from marginseal.records.keys import Purpose
-from marginseal.records.pledges import MAX_PLEDGE
 from marginseal.records.registry import VenueRegistry
 from marginseal.records.statement import Continuity, Release, Statement
 
-_KEYS = ("account", "amount", "issued", "nonce", "row", "statement", "venue")
-_ALL = "all"
+_KEYS = ("account", "issued", "nonce", "releases", "row", "statement", "venue")
+_WHOLE = "the whole pledge"
 
 
 @dataclass(frozen=True)
 class PledgeRelease:
-    """A venue releases what was pledged to it in one statement.
+    """A venue releases, whole, what was pledged to it in one statement: the linked equation frees its row altogether.
+
+    A venue that wants to keep a part waits for the successor, in which its row may be pledged anew, before it signs
+    away the rest; nothing in a circuit bounds how far a released row falls.
 
     venue, row      who signs, and its row in the registry of that statement
     account         whose pledge
     statement       digest of the attestation's statement whose pledge it releases: the successor's `prev`
-    amount          ticks, or None for all of it; a part is kept as a record, and no linked attestation may use it:
-                    the linked equation of this version frees a row altogether
     nonce           never used twice by the venue for the account
     issued          unix seconds"""
 
@@ -45,7 +45,6 @@ class PledgeRelease:
     row: int
     account: str
     statement: bytes
-    amount: int | None
     nonce: int
     issued: int
 
@@ -54,16 +53,14 @@ class PledgeRelease:
             raise DecodeError("release.fields", "pledge release: a name or digest that cannot be")
         if not 0 <= self.row < 2048 or not 0 <= self.nonce <= MAX_INTEGER or not 0 <= self.issued <= MAX_TIME:
             raise DecodeError("release.fields", "pledge release: a row, nonce or time that cannot be")
-        if self.amount is not None and not 0 < self.amount < MAX_PLEDGE:
-            raise DecodeError("release.amount", "pledge release: an amount is positive and below 2^62 ticks")
 
     def payload(self) -> bytes:
         return document.canonical(
             {
                 "account": self.account,
-                "amount": _ALL if self.amount is None else str(self.amount),
                 "issued": self.issued,
                 "nonce": self.nonce,
+                "releases": _WHOLE,
                 "row": self.row,
                 "statement": self.statement.hex(),
                 "venue": self.venue,
@@ -74,13 +71,12 @@ class PledgeRelease:
     def from_payload(cls, payload: bytes) -> Self:
         """DecodeError record.*, json.*, release.*."""
         top = document.decode(payload, what="pledge release", keys=_KEYS, limit=4096)
-        every = top.text("amount", limit=32) == _ALL
+        top.constant("releases", _WHOLE)
         return cls(
             venue=top.name("venue"),
             row=top.integer("row"),
             account=top.name("account"),
             statement=top.hex("statement", 32),
-            amount=None if every else top.decimal("amount", 1, MAX_PLEDGE - 1),
             nonce=top.integer("nonce"),
             issued=top.time("issued"),
         )
@@ -175,6 +171,3 @@ def _check_release(
         raise PolicyError("release.row", f"row {listed.row}: a release of another venue, row or nonce")
     if (release.account, release.statement) != (previous.account, previous.digest):
         raise PolicyError("release.statement", f"row {listed.row}: a release of another account or statement")
-    if release.amount is not None:
-        # The linked equation frees a listed row altogether; taking a part for all would give the venue's word away.
-        raise PolicyError("release.partial", f"row {listed.row}: a release of a part, which no circuit bounds yet")

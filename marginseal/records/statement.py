@@ -50,7 +50,7 @@ class Continuity(IntEnum):
 
 @dataclass(frozen=True)
 class Release:
-    """A venue's signed release of (part of) its pledge: the row, its nonce, and the digest of the signed message."""
+    """A venue's signed release of its whole pledge: the row, its nonce, and the digest of the signed message."""
 
     row: int
     nonce: int

@@ -61,7 +61,7 @@ DOORS: dict[str, Door] = {
     "opening": plain(Opening, test_submission.SUBMISSION.sources[0].opening.encode()),
     "oracle report": record(OracleReport, test_oracle.HONEST[0].payload()),
     "pledge opening": plain(PledgeOpening, PLEDGE.encode()),
-    "pledge release": record(PledgeRelease, PledgeRelease("v", 0, "a", bytes(32), 5, 1, 2).payload()),
+    "pledge release": record(PledgeRelease, PledgeRelease("v", 0, "a", bytes(32), 1, 2).payload()),
     "pledge schedule": plain(PledgeSchedule, WORLD.pledges.encode()),
     "published statement": plain(PublishedStatement, WORLD.published[2].encode()),
     "row authority": plain(RowAuthority, bytes(96)),
