@@ -216,7 +216,7 @@ def test_a_policy_is_a_file(tmp_path: Path) -> None:
         {"bounds": {"a": [2, 1]}}, {"bounds": {"a": [1]}}, {"bounds": {"a": [1.5, 2]}}, {"bounds": {"a": [1, 2, 3]}},
         {"deviation_permille": -1}, {"max_age_s": 0}, {"answers": 0}, {"window_s": 0}, {"spacing_s": True}, {"x": 1},
     ],
-    ids=str,
+    ids=lambda change: ",".join(change) if isinstance(change, dict) else None,
 )  # fmt: skip
 def test_a_policy_that_says_nothing_clear_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises((InputError, DecodeError)):

@@ -163,7 +163,9 @@ BAD_MANIFESTS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("change", BAD_MANIFESTS, ids=str)
+@pytest.mark.parametrize(
+    "change", BAD_MANIFESTS, ids=lambda change: ",".join(change) if isinstance(change, dict) else None
+)
 def test_what_is_no_manifest_is_refused(change: dict[str, Any]) -> None:
     base = document.decode_object(MANIFEST.payload(), what="manifest", limit=2**20)
     with pytest.raises(DecodeError):

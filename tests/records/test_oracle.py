@@ -207,6 +207,9 @@ def test_what_too_few_report_has_no_number() -> None:
 
     assert refusal(lambda: snapshot(signed(*map(without, HONEST[:3]), *HONEST[3:]))) == "oracle.breaker"
     assert "BTC" in snapshot(signed(*map(without, HONEST[:2]), *HONEST[2:])).quotes
+    assert refusal(lambda: snapshot(signed(*map(without, HONEST)))) == "oracle.breaker"
+    silent = [replace(r, index={}, forwards={}, quotes={}) for r in HONEST]
+    assert refusal(lambda: snapshot(signed(*silent))) == "oracle.breaker"
     no_book = [changed_mark(r, "BTC", bid=None, ask=None) for r in HONEST[:3]]
     assert snapshot(signed(*no_book, *HONEST[3:])).quotes["BTC"].bid is None
 
@@ -256,7 +259,7 @@ CALL = "BTC-27MAR26-60000-C"
         (("quotes", "BTC", "bid"), None), (("quotes", "BTC", "ask"), "1"), (("quotes", CALL, "iv"), "21"),
         (("quotes", CALL, "mark"), None), (("time",), "now"), (("oracle",), ""), (("venue",), 1), (("universe",), "00"),
     ],
-    ids=str,
+    ids=lambda change: ",".join(change) if isinstance(change, dict) else None,
 )  # fmt: skip
 def test_what_is_no_report_is_refused(path: tuple[str, ...], value: object) -> None:
     with pytest.raises(DecodeError):
@@ -305,7 +308,9 @@ def test_an_epoch_of_other_inputs() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"expires": NOW}, {"epoch": "00"}, {"operator": ""}, {"more": 1}, {"time": -1}], ids=str
+    "change",
+    [{"expires": NOW}, {"epoch": "00"}, {"operator": ""}, {"more": 1}, {"time": -1}],
+    ids=lambda change: ",".join(change) if isinstance(change, dict) else None,
 )
 def test_what_is_no_record_is_refused(change: Mapping[str, object]) -> None:
     base = json.loads(RECORD.payload())
