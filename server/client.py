@@ -107,6 +107,10 @@ class Client:
             raise ServiceError("service.no-prover-key", "the service offers no key to seal to")
         return SealingPublicKey(_bytes(keys[0]["public"]))
 
+    def attestation_key(self) -> str:
+        """The prover's signing key, hex: to be compared with the one known from elsewhere."""
+        return _text(self._json("/v1/prover/keys"), "attestation_key")
+
     def submit(self, submission: Submission, *, prover: SealingPublicKey | None = None) -> Submitted:
         """Seal and submit; on return it is durable there."""
         header, sealed = seal_submission(submission, prover or self.prover_key(), secrets.token_bytes(NONCE_BYTES))

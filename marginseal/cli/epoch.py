@@ -64,6 +64,26 @@ def verify(
     emit({"epoch": epoch.digest.hex(), "rebuilt": True}, as_json, lambda b: print(f"rebuilt exactly: {b['epoch']}"))
 
 
+@app.command()
+def sign(
+    file: Annotated[Path | None, typer.Argument(help="Epoch file; default the desk's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the signed record goes; default epoch.json.")] = None,
+    desk: Annotated[Path, typer.Option(help="The desk that holds the risk operator's key.")] = Path("."),
+    as_json: AsJson = False,
+) -> None:
+    """The risk operator's signature on what an epoch is and what it was built from."""
+    from marginseal.cli.desk import Desk
+    from marginseal.files import write_atomic
+    from marginseal.records import envelope
+    from marginseal.records.epoch import epoch_record
+    from marginseal.records.keys import Role
+
+    at = Desk(desk)
+    epoch, path = at.epoch(file), out or at.root / "epoch.json"
+    write_atomic(path, envelope.sign(epoch_record(epoch), [at.signing_key("operator", Role.OPERATOR)]).encode())
+    emit({"epoch": epoch.digest.hex(), "file": str(path)}, as_json, lambda b: print(f"{b['epoch']} -> {b['file']}"))
+
+
 @app.command("import")
 def import_(
     chain: Annotated[Path, typer.Argument(help="Option chain, CSV or CSV.gz, columns in docs/formats.md.")],

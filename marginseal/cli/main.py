@@ -13,7 +13,23 @@ from typing import Any
 
 import typer
 
-from marginseal.cli import bench, commit, demo, epoch, init, margin, open, prove, rule, verify
+from marginseal.cli import (
+    bench,
+    commit,
+    demo,
+    epoch,
+    init,
+    margin,
+    office,
+    open,
+    prove,
+    rule,
+    serve,
+    source,
+    submit,
+    venue,
+    verify,
+)
 from marginseal.errors import MarginSealError, Unsatisfied
 
 app = typer.Typer(
@@ -32,6 +48,11 @@ app.command("commit")(commit.commit)
 app.command("prove")(prove.prove)
 app.command("verify")(verify.verify)
 app.add_typer(open.app, name="open")
+app.command("serve")(serve.serve)
+app.add_typer(office.app, name="office")
+app.command("submit")(submit.submit)
+app.add_typer(source.app, name="source")
+app.add_typer(venue.app, name="venue")
 app.command("bench")(bench.bench)
 
 

@@ -13,8 +13,11 @@ from marginseal.cli.output import AsJson, emit, progress, utc
 from marginseal.errors import InputError, PolicyError
 
 if TYPE_CHECKING:
+    from marginseal.market.epoch import RiskEpoch
     from marginseal.records.attestation import Attestation
+    from marginseal.records.keys import SigningKey
     from marginseal.records.pledges import PledgeSchedule
+    from marginseal.records.submission import Submission
     from prover.compose import OpenedBook
 
 
@@ -73,25 +76,53 @@ def attest_desk(
     observe: Callable[[str], None] = lambda step: None,
 ) -> Attestation:
     """The next attestation of the desk's account, written with its schedule."""
-    from circuits.model import rows_for
-    from circuits.rules.registry import rule_named
-    from marginseal.algebra.commit import commitment_key
     from marginseal.files import write_atomic
-    from marginseal.records.attestation import RuleRef
     from marginseal.records.keys import Role
-    from marginseal.records.statement import Kind
     from prover.attest import Attestor, Circuits
-    from prover.compose import ClaimRequest, Predecessor, Registries, compose
     from prover.prove import Secrets
     from verifier.verify import Setting
 
+    observe("opening the statements")
+    submission = compose_desk(desk, rules, tier, inputs, hours=hours, workers=workers, pledges=pledges)
+    prover = desk.signing_key("prover", Role.PROVER)
+    attestor = Attestor(prover, Secrets(prover.seed), Setting.default(), Circuits(), workers)
+    attestation = attestor.attest(submission, DeskRecords(desk), observe=observe)
+    sequence = attestation.statement.sequence
+    write_atomic(desk.schedule_file(sequence), submission.pledges.encode(), private=True)
+    write_atomic(desk.attestation_file(sequence), attestation.data)
+    return attestation
+
+
+def compose_desk(
+    desk: Desk,
+    rules: list[str],
+    tier: str,
+    inputs: tuple[int, ...] = (),
+    *,
+    hours: int | None = None,
+    workers: int = 1,
+    pledges: Path | None = None,
+    epoch: RiskEpoch | None = None,
+    books: list[OpenedBook] | None = None,
+    owner: SigningKey | None = None,
+) -> Submission:
+    """The next submission of the desk's account: books opened, pledges drawn, statement signed.
+
+    epoch, books, owner: for who composes again and again, in place of the desk's files."""
+    from circuits.model import rows_for
+    from circuits.rules.registry import rule_named
+    from marginseal.algebra.commit import commitment_key
+    from marginseal.records.attestation import RuleRef
+    from marginseal.records.keys import Role
+    from marginseal.records.statement import Kind
+    from prover.compose import ClaimRequest, Predecessor, Registries, compose
+
     chosen = tier_named(tier)
-    epoch, (venues, venues_digest) = desk.epoch(), desk.venues()
+    epoch, (venues, venues_digest) = epoch or desk.epoch(), desk.venues()
     (_, sources_digest), (manifest, manifest_digest) = desk.sources(), desk.manifest()
     key = commitment_key(rows_for(epoch.instruments), workers=workers)
-    observe("opening the statements")
-    books = open_books(desk)
-    owner, prover = desk.signing_key("account", Role.ACCOUNT), desk.signing_key("prover", Role.PROVER)
+    books = books or open_books(desk)
+    owner = owner or desk.signing_key("account", Role.ACCOUNT)
     last = desk.last_sequence()
     previous = None if not last else Predecessor(desk.attestation(last).statement, desk.schedule(last))
     schedule = _schedule(desk, pledges, venues, epoch.tick, manifest.account, last + 1, key, owner.seed, previous)
@@ -104,7 +135,7 @@ def attest_desk(
         ClaimRequest(RuleRef(name), chosen, () if rule_named(name).kind == Kind.ATTESTATION else inputs)
         for name in rules
     ]
-    submission = compose(
+    return compose(
         epoch,
         books,
         schedule,
@@ -117,12 +148,6 @@ def attest_desk(
         commitment=key,
         previous=previous,
     )
-    attestor = Attestor(prover, Secrets(prover.seed), Setting.default(), Circuits(), workers)
-    attestation = attestor.attest(submission, DeskRecords(desk), observe=observe)
-    sequence = attestation.statement.sequence
-    write_atomic(desk.schedule_file(sequence), submission.pledges.encode(), private=True)
-    write_atomic(desk.attestation_file(sequence), attestation.data)
-    return attestation
 
 
 def open_books(desk: Desk) -> list[OpenedBook]:

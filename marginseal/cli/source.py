@@ -1,0 +1,71 @@
+"""`marginseal source sign`: a source commits to its book at a cut and publishes the statement at a service.
+
+Without a service the files are for the operator, or the account, to hand in (`office publish-statement`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from marginseal.cli.desk import Desk
+from marginseal.cli.output import AsJson, emit
+from marginseal.cli.remote import CARD, CaFile, CardFile, Url, connected, find_card
+
+if TYPE_CHECKING:
+    from marginseal.cli.remote import Card
+
+app = typer.Typer(help="What a custodian or venue does for its client's account.", no_args_is_help=True)
+
+
+@app.command()
+def sign(
+    source: Annotated[str, typer.Argument(help="Id of the source in the registry.")],
+    holdings: Annotated[Path | None, typer.Option(help="Holdings file; default holdings/<source>.csv.")] = None,
+    cut: Annotated[str | None, typer.Option(help="Id of the cut; default its time.")] = None,
+    cut_time: Annotated[int | None, typer.Option(help="Unix seconds; default the epoch's time.")] = None,
+    hours: Annotated[int, typer.Option(min=1, help="How long the statement is good for.")] = 24,
+    hold: Annotated[bool, typer.Option(help="Let nothing leave until the statement expires.")] = True,
+    sequence: Annotated[int, typer.Option(min=1, help="Counts the source's cuts of this book.")] = 1,
+    url: Url = None,
+    ca: CaFile = None,
+    card: CardFile = None,
+    desk: Annotated[Path, typer.Option(help="The desk's folder.")] = Path("."),
+    as_json: AsJson = False,
+) -> None:
+    """Commit to a book of the account, and publish the statement at the service if one is named."""
+    at = Desk(desk)
+    place = card or at.root / CARD
+    service = None
+    if url is not None or place.exists():
+        service = find_card(place, url, ca, lambda line: typer.echo(line, err=True))
+    body = sign_book(
+        at, source, service, holdings, cut=cut, cut_time=cut_time, hours=hours, hold=hold, sequence=sequence
+    )
+
+    def tell(b: dict[str, Any]) -> None:
+        for tile in b["tiles"]:
+            print(f"{source}: committed {tile['commitment']} -> {tile['file']}")
+        print("published" if b["published"] else "no service is named: hand the files to the operator or the account")
+
+    emit(body, as_json, tell)
+
+
+def sign_book(
+    desk: Desk, source: str, service: Card | None, holdings: Path | None = None, **terms: Any
+) -> dict[str, Any]:
+    """Commit (`commit.publish`, which takes `terms`) and, at a service, publish under the source's own key."""
+    from marginseal.cli import commit
+    from marginseal.files import read_bytes
+    from marginseal.records.keys import Role
+    from marginseal.records.source import PublishedStatement
+
+    tiles = commit.publish(desk, source, holdings or desk.root / "holdings" / f"{source}.csv", **terms)
+    if service is not None:
+        with connected(service, desk.signing_key(f"source-{source}", Role.SOURCE)) as client:
+            for tile in tiles:
+                data = read_bytes(Path(tile["file"]), limit=2**20, what="statement")
+                client.publish_source_statement(PublishedStatement.decode(data))
+    return {"source": source, "tiles": tiles, "published": service is not None}

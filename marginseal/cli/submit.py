@@ -1,0 +1,352 @@
+"""`marginseal submit`: an institution's portfolio, sealed, to a hosted prover; the attestation back.
+
+The schedule behind a statement is written before the statement leaves the desk, under the statement's digest: whatever
+happens in between, the pledges of an attestation that the log took can still be opened.  Why an unhealthy portfolio was
+refused comes sealed to the desk's own key and is told on the owner's terminal alone.
+
+`--follow` is the institution's agent.  Every epoch that the log takes is held against the client's epoch policy
+(records.client_policy) and, if it is answered, resubmitted with the same positions and pledges.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from marginseal.cli.desk import Desk
+from marginseal.cli.output import AsJson, emit, progress, utc
+from marginseal.cli.remote import CARD, CaFile, Card, CardFile, LogCopy, Url, connected, find_card
+from marginseal.errors import InputError, MarginSealError, PolicyError, ProofRejected, ServiceError, Unsatisfied
+
+if TYPE_CHECKING:
+    from marginseal.market.epoch import RiskEpoch
+    from marginseal.records.attestation import RuleRef
+    from marginseal.records.client_policy import ClientPolicy, EpochInputs
+    from marginseal.records.envelope import Envelope
+    from marginseal.records.submission import Submission
+    from server.client import Client, Logged
+    from server.wire import Answer
+
+Observer = Callable[[str], None]
+
+
+def submit(
+    rule: Annotated[list[str] | None, typer.Option(help="Rule, once or several times; default worst_case.")] = None,
+    tier: Annotated[str, typer.Option(help="initial or maintenance.")] = "initial",
+    inputs: Annotated[
+        list[int] | None, typer.Option("--input", help="Public inputs of the rule, in its order.")
+    ] = None,
+    hours: Annotated[int | None, typer.Option(min=1, help="Life; default as long as the sources' statements.")] = None,
+    pledges: Annotated[Path | None, typer.Option(help="Pledges; default pledges.json of the desk.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Answer every new epoch that the policy allows.")] = False,
+    policy: Annotated[
+        Path | None, typer.Option(help="Epoch policy (docs/formats.md); default epoch-policy.json of the desk.")
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="The client's own prices, read anew at every epoch; default snapshot.json.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="With --follow: stop after so many new epochs.")] = None,
+    url: Url = None,
+    ca: CaFile = None,
+    card: CardFile = None,
+    desk: Annotated[Path, typer.Option(help="The desk's folder.")] = Path("."),
+    as_json: AsJson = False,
+) -> None:
+    """Seal and submit the portfolio; wait; save attestation, receipt, head and schedule."""
+    at = Desk(desk)
+    service = find_card(card or at.root / CARD, url, ca, lambda line: typer.echo(line, err=True))
+    wanted = Wanted(tuple(rule or ["worst_case"]), tier, tuple(inputs or ()), hours, pledges)
+    if follow:
+        for body in follow_epochs(
+            at,
+            service,
+            wanted,
+            policy or at.root / "epoch-policy.json",
+            reference or at.root / "snapshot.json",
+            epochs=epochs,
+        ):
+            emit(body, as_json, _tell_epoch)
+        return
+    with progress("submitting", quiet=as_json) as step:
+        body = submit_desk(at, service, wanted, observe=step)
+    emit(body, as_json, _tell)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to ask for: rules and public inputs at a tier; hours of life; a pledges file (None: the desk's)."""
+
+    rules: tuple[str, ...] = ("worst_case",)
+    tier: str = "initial"
+    inputs: tuple[int, ...] = ()
+    hours: int | None = None
+    pledges: Path | None = None
+
+
+def submit_desk(desk: Desk, card: Card, wanted: Wanted, *, observe: Observer = lambda step: None) -> dict[str, Any]:
+    """One submission of the desk's account, to its end.
+
+    Unsatisfied, PolicyError and the like are what the prover refused it for; ServiceError submission.* the service."""
+    from marginseal.cli.prove import compose_desk
+    from marginseal.records.keys import Role
+
+    owner = desk.signing_key("account", Role.ACCOUNT)
+    with connected(card, owner) as client:
+        recover(desk, client, card)
+        observe("composing")
+        submission = compose_desk(
+            desk, list(wanted.rules), wanted.tier, wanted.inputs, hours=wanted.hours, pledges=wanted.pledges,
+            owner=owner, workers=2,
+        )  # fmt: skip
+        return _send(desk, client, card, submission, observe)
+
+
+def _send(desk: Desk, client: Client, card: Card, submission: Submission, observe: Observer) -> dict[str, Any]:
+    """Seal, submit, wait, open the answer, save."""
+    from marginseal.files import write_atomic
+
+    statement = submission.statement
+    start = time.perf_counter()
+    write_atomic(_candidate(desk, statement.digest), submission.pledges.encode(), private=True)
+    observe("sealing")
+    submitted = client.submit(submission)
+    accepted = time.perf_counter()
+    status = _wait(client, submitted.id, observe)
+    answer = client.answer(status, submitted, desk.sealing_key())
+    if status["state"] != "attested":
+        _candidate(desk, statement.digest).unlink(missing_ok=True)
+        raise _refusal(str(status["state"]), status.get("code"), answer)
+    observe("saving")
+    logged = client.latest(statement.account, after=statement.sequence - 1, wait_s=5)
+    if logged is None or logged.sequence != statement.sequence:
+        raise ServiceError("service.log", "the service says attested, and its log does not show it")
+    save(desk, card, logged, statement.digest)
+    finished = time.perf_counter()
+    return {
+        "submission": submitted.id,
+        "account": statement.account,
+        "sequence": statement.sequence,
+        "statement": statement.digest.hex(),
+        "tier": statement.claims[0].tier.name.lower(),
+        "rules": [rule.name for rule in submission.rules],
+        "expires": utc(statement.expiry),
+        "log_index": logged.log_index,
+        "bytes": len(logged.attestation),
+        "file": str(desk.attestation_file(statement.sequence)),
+        "accepted_s": round(accepted - start, 3),
+        "attested_s": round(finished - start, 3),
+    }
+
+
+def _wait(client: Client, name: str, observe: Observer, *, timeout_s: float = 600.0) -> dict[str, Any]:
+    """The final status, told on the way.  ServiceError service.timeout."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        status = client.status(name, wait_s=2)
+        if status["state"] not in ("ready", "running"):
+            return status
+        observe(f"{status['ahead']} ahead in the queue" if status["state"] == "ready" else str(status["stage"]))
+    raise ServiceError("service.timeout", "the submission is still being worked on; submit again to find it")
+
+
+def _refusal(state: str, code: object, answer: Answer | None) -> MarginSealError:
+    """Why, as far as the prover told its owner; without an answer, as far as it tells everybody."""
+    if answer is None:
+        return ServiceError(str(code or "submission.refused"), f"the submission ended as {state}")
+    said, message = answer.code or "submission.refused", answer.message or "refused"
+    if answer.line is not None:
+        return Unsatisfied(said, message, line=answer.line, shortfall=answer.shortfall or 0)
+    return PolicyError(said, message)
+
+
+# What is kept
+
+
+def _candidate(desk: Desk, statement: bytes) -> Path:
+    """Where the schedule of a statement waits until the log has taken it."""
+    return desk.root / "account" / "schedules" / f"{statement.hex()}.bin"
+
+
+def save(desk: Desk, card: Card, logged: Logged, digest: bytes) -> None:
+    """Attestation, receipt, head, schedule of the statement `digest`, checked to be what the desk sent and the log has.
+
+    ProofRejected signature.*, log.*, submit.statement; InputError submit.schedule when the schedule is not here."""
+    from marginseal.files import write_atomic
+    from marginseal.log.client import verify_newest
+    from marginseal.records.attestation import Attestation
+
+    attestation = Attestation.decode(logged.attestation)
+    statement, sequence = attestation.statement, logged.sequence
+    if statement.digest != digest or statement.sequence != sequence:
+        raise ProofRejected("submit.statement", "the service's attestation is not of the statement that was sent")
+    attestation.verify_signatures([card.prover_key])
+    if logged.head is not None:
+        verify_newest(
+            logged.receipt, logged.head, logged.attestation, card.log_policy, account=statement.account,
+            sequence=sequence, statement_digest=digest, now=int(time.time()), max_age_s=600,
+        )  # fmt: skip
+    waiting, kept = _candidate(desk, digest), desk.schedule_file(sequence)
+    if waiting.exists():
+        waiting.replace(kept)
+    if not kept.exists():
+        raise InputError("submit.schedule", "the schedule behind the log's attestation is not on this desk")
+    place = desk.attestation_file(sequence)
+    write_atomic(place.with_suffix(".receipt"), logged.receipt)
+    if logged.head is not None:
+        write_atomic(place.with_suffix(".head"), logged.head)
+    write_atomic(place, logged.attestation)
+
+
+def recover(desk: Desk, client: Client, card: Card) -> int:
+    """Fetch what the log took and the desk did not save, a broken run's; how many attestations that is."""
+    from marginseal.records.attestation import Attestation
+
+    account = desk.manifest()[0].account
+    newest, last = client.latest(account), desk.last_sequence()
+    newer = 0 if newest is None else newest.sequence - last
+    for sequence in range(last + 1, last + 1 + max(0, newer)):
+        logged = newest if newest is not None and sequence == newest.sequence else client.attestation(account, sequence)
+        if logged is None:
+            raise ServiceError("service.log", "the log's chain of the account has a gap")
+        save(desk, card, logged, Attestation.decode(logged.attestation).statement.digest)
+    return max(0, newer)
+
+
+# Following
+
+
+def follow_epochs(
+    desk: Desk,
+    card: Card,
+    wanted: Wanted,
+    policy_file: Path,
+    reference_file: Path,
+    *,
+    epochs: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    wait_s: float = 20.0,
+) -> Iterator[dict[str, Any]]:
+    """What became of every epoch logged from now on: answered (with seconds from the log's news to the attestation), or
+    refused and why.  Ends after `epochs` of them, or when `stop()` says so; an epoch is never answered twice."""
+    from marginseal.cli.prove import open_books
+    from marginseal.records.client_policy import read_policy
+    from marginseal.records.keys import Role
+
+    policy, books = read_policy(policy_file), open_books(desk)
+    owner = desk.signing_key("account", Role.ACCOUNT)
+    with connected(card, owner) as client:
+        copy = LogCopy(client, card.log_policy)
+        recover(desk, client, card)
+        copy.sync()
+        known = client.newest_record("epochs")
+        seen = 0
+        while not stop() and (epochs is None or seen < epochs):
+            fresh = client.newest_record("epochs", after=known, wait_s=wait_s)
+            if fresh is None:
+                continue
+            start, known = time.perf_counter(), fresh
+            body: dict[str, Any] = {"epoch": fresh.hex(), "answered": False}
+            try:
+                epoch = _answerable(desk, copy, fresh, policy, wanted, reference_file)
+                body |= _answer(desk, client, card, wanted, epoch, books, owner) | {"answered": True}
+            except MarginSealError as e:
+                body |= {"code": e.code, "message": e.message}
+            yield body | {"seconds": round(time.perf_counter() - start, 3)}
+            seen += 1
+
+
+def _answerable(
+    desk: Desk, copy: LogCopy, digest: bytes, policy: ClientPolicy, wanted: Wanted, reference_file: Path
+) -> RiskEpoch:
+    """The epoch, rebuilt from what the log holds, if the policy answers it for every rule asked; noted as answered."""
+    from marginseal.market.snapshot import read_snapshot
+    from marginseal.records.attestation import RuleRef
+    from marginseal.records.client_policy import Answer, check_epoch, decode_history, record_answer
+
+    copy.sync()
+    envelope, inputs = epoch_inputs(desk, copy, digest)
+    place = desk.root / "account" / "answers.json"
+    history = decode_history(place.read_bytes()) if place.exists() else ()
+    reference, now = read_snapshot(reference_file, inputs.universe), int(time.time())
+    rules: list[RuleRef] = [RuleRef(name) for name in wanted.rules]
+    for rule in rules[1:]:
+        from marginseal.records.client_policy import record_faults
+        from marginseal.records.envelope import peek
+        from marginseal.records.epoch import EpochRecord
+
+        for fault in record_faults(policy, peek(EpochRecord, envelope), rule, history=history, now=now):
+            raise fault
+    epoch = check_epoch(policy, envelope, inputs, rules[0], reference=reference, history=history, now=now)
+    record_answer(place, Answer(epoch.digest, epoch.time, now))
+    return epoch
+
+
+def epoch_inputs(desk: Desk, copy: LogCopy, digest: bytes) -> tuple[Envelope, EpochInputs]:
+    """The signed record of an epoch and what it is rebuilt from, found in the log.
+
+    PolicyError follow.inputs when snapshot or parameters are not among what the log holds with it."""
+    from marginseal.files import parse_json
+    from marginseal.market.parameters import FORMAT as PARAMETERS
+    from marginseal.market.parameters import parse_parameters
+    from marginseal.market.snapshot import FORMAT as SNAPSHOT
+    from marginseal.market.snapshot import parse_snapshot
+    from marginseal.records.client_policy import EpochInputs
+    from marginseal.records.envelope import Envelope, peek
+    from marginseal.records.epoch import EpochRecord
+    from marginseal.records.logged import LogKind
+
+    universe = desk.universe()
+    for _, entry in copy.items(0, copy.size()):
+        if entry.kind != LogKind.EPOCH:
+            continue
+        envelope = Envelope.decode(entry.payload)
+        if peek(EpochRecord, envelope).epoch != digest:
+            continue
+        files: dict[str, bytes] = {}
+        for item in entry.dependencies:
+            data = b"" if item == digest else copy.object(item)
+            if data[:1] == b"{":
+                top = parse_json(data, what="what an epoch is built from")
+                files[str(top.get("format"))] = data
+        if SNAPSHOT not in files or PARAMETERS not in files:
+            break
+        snapshot = parse_snapshot(files[SNAPSHOT], universe)
+        return envelope, EpochInputs(universe, snapshot, parse_parameters(files[PARAMETERS]))
+    raise PolicyError("follow.inputs", "the log holds no epoch of that digest with its snapshot and parameters")
+
+
+def _answer(
+    desk: Desk, client: Client, card: Card, wanted: Wanted, epoch: RiskEpoch, books: Any, owner: Any
+) -> dict[str, Any]:
+    from marginseal.cli.prove import compose_desk
+    from marginseal.files import write_atomic
+    from marginseal.market.epoch import encode
+
+    submission = compose_desk(
+        desk, list(wanted.rules), wanted.tier, wanted.inputs, hours=wanted.hours, pledges=wanted.pledges, epoch=epoch,
+        books=books, owner=owner,
+    )  # fmt: skip
+    body = _send(desk, client, card, submission, lambda step: None)
+    write_atomic(desk.epoch_file, encode(epoch))
+    return body
+
+
+def _tell(b: dict[str, Any]) -> None:
+    rules = ", ".join(b["rules"])
+    print(
+        f"attested: account {b['account']}, sequence {b['sequence']}: {rules}, {b['tier']} tier, until {b['expires']}"
+    )
+    print(f"entry {b['log_index']} of the log, {b['bytes']} bytes, {b['attested_s']} s -> {b['file']}")
+
+
+def _tell_epoch(b: dict[str, Any]) -> None:
+    name = b["epoch"][:16]
+    if b["answered"]:
+        print(f"epoch {name}: attested as sequence {b['sequence']}, {b['seconds']} s after the news", flush=True)
+    else:
+        print(f"epoch {name}: not answered: {b['message']} [{b['code']}]", flush=True)

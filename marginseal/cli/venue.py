@@ -1,0 +1,373 @@
+"""`marginseal venue decide|watch`: a venue at a service: the account's newest attestation, decided by its own policy.
+
+Everything public comes out of a copy of the log whose root was recomputed (`remote.LogCopy`), so the service can leave
+nothing out; the opening of the venue's own pledge comes from the account, as a file.  `watch` decides an attestation as
+soon as it is logged, and raises the alarm when one comes close to its expiry, or past it, without a successor: that is
+a margin call.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from marginseal.cli.desk import Desk
+from marginseal.cli.output import AsJson, emit, money, utc
+from marginseal.cli.remote import CARD, CaFile, Card, CardFile, LogCopy, Url, connected, find_card
+from marginseal.errors import MarginSealError, PolicyError, ServiceError
+
+if TYPE_CHECKING:
+    from marginseal.records.statement import Statement
+    from verifier.decide import Verdict
+    from verifier.dossier import Dossier
+    from verifier.policy import Policy
+
+app = typer.Typer(help="What a venue does with attestations at a service.", no_args_is_help=True)
+
+PolicyFile = Annotated[Path, typer.Option("--policy", help="The venue's policy (docs/formats.md).")]
+Account = Annotated[str, typer.Option("--account", help="Id of the account.")]
+Memory = Annotated[Path | None, typer.Option(help="File that remembers the newest checkpoint of the log.")]
+Opening = Annotated[Path | None, typer.Option("--pledge", help="The opening that the account handed over.")]
+MAX_PUBLISHED = 2**18
+STATUS_REFUSED = PolicyError.exit_status
+
+
+@app.command()
+def decide(
+    policy: PolicyFile,
+    account: Account,
+    pledge: Opening = None,
+    memory: Memory = None,
+    url: Url = None,
+    ca: CaFile = None,
+    card: CardFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Accept with facts, or refuse with every reason (exit status 8)."""
+    rules = read_policy(policy)
+    service = find_card(card or Path(CARD), url, ca, lambda line: typer.echo(line, err=True))
+    with connected(service) as client:
+        copy = LogCopy(client, rules.trust.log)
+        verdict = decide_account(copy, rules, account, _opening(pledge), memory=memory)
+    emit(verdict.document(), as_json, _tell)
+    if not verdict.accepted:
+        raise typer.Exit(STATUS_REFUSED)
+
+
+@app.command()
+def watch(
+    policy: PolicyFile,
+    account: Account,
+    pledge: Opening = None,
+    memory: Memory = None,
+    warn: Annotated[int, typer.Option(min=0, help="Seconds before expiry at which to warn.")] = 600,
+    seconds: Annotated[float | None, typer.Option(help="Stop after so long; default never.")] = None,
+    url: Url = None,
+    ca: CaFile = None,
+    card: CardFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Decide every attestation as it is logged; raise the alarm at expiry without a successor."""
+    import json
+
+    rules = read_policy(policy)
+    service = find_card(card or Path(CARD), url, ca, lambda line: typer.echo(line, err=True))
+    end = None if seconds is None else time.monotonic() + seconds
+    for event in watch_account(
+        service, rules, account, lambda: _opening(pledge), memory=memory, warn_s=warn,
+        stop=lambda: end is not None and time.monotonic() > end,
+    ):  # fmt: skip
+        if as_json:
+            print(json.dumps(event), flush=True)
+        else:
+            print(f"{utc(event['time'])}  {event['event']}: {event['message']}", flush=True)
+
+
+def read_policy(path: Path) -> Policy:
+    """InputError file.*, policy.*."""
+    from marginseal.files import read_bytes
+    from verifier.policy import parse_policy
+
+    return parse_policy(read_bytes(path, limit=2**22, what="policy"))
+
+
+def _opening(path: Path | None) -> bytes | None:
+    """The newest opening handed over; none before the account has handed one over."""
+    from marginseal.files import read_bytes
+
+    return None if path is None or not path.exists() else read_bytes(path, limit=4096, what="opening")
+
+
+# Decide
+
+
+def decide_account(
+    copy: LogCopy,
+    policy: Policy,
+    account: str,
+    pledge: bytes | None = None,
+    *,
+    now: int | None = None,
+    memory: Path | None = None,
+) -> Verdict:
+    """The verdict on the account's newest attestation, and what was seen of the log remembered in `memory`.
+
+    ServiceError service.no-attestation when the log has none of the account; ProofRejected log.*"""
+    from marginseal.log.memory import CheckpointMemory
+    from verifier.decide import decide as judge
+
+    seen = None
+    if memory is not None:
+        copy.memory = memory
+        seen = CheckpointMemory(memory, copy.policy).last()
+    dossier = gather(copy, account, pledge, seen_size=0 if seen is None else seen.checkpoint.size)
+    return judge(dossier, policy, now=int(time.time()) if now is None else now, seen=seen)
+
+
+def gather(copy: LogCopy, account: str, pledge: bytes | None = None, *, seen_size: int = 0) -> Dossier:
+    """All that a decision rests on, out of the copied log: nothing is left to the service's choice but its newest head.
+
+    Receipts of records are made from the copy, under the very checkpoint of the attestation's."""
+    from marginseal.log.checkpoint import Checkpoint
+    from marginseal.log.receipt import Receipt
+    from marginseal.records.attestation import Attestation
+    from verifier.dossier import Dossier, LoggedRecord
+    from verifier.replay_index import Index, Position
+
+    newest = copy.client.latest(account)
+    if newest is None or newest.head is None:
+        raise ServiceError("service.no-attestation", f"the log holds no attestation of {account}")
+    shown = Receipt.decode(newest.receipt)
+    note, size = shown.note, Checkpoint.of(shown.note).size
+    copy.sync()
+    index = Index.of(copy, size)
+    _, entry = copy.entry(shown.index)
+    statement = Attestation.decode(newest.attestation).statement
+
+    def payload(at: Position | None, what: str) -> bytes:
+        if at is None:
+            raise PolicyError("gather.unknown", f"the log holds no {what} that the statement names")
+        return copy.entry(at.index)[1].payload
+
+    def logged(at: Position, releases: tuple[bytes, ...] = ()) -> LoggedRecord:
+        return LoggedRecord(copy.entry(at.index)[1].payload, copy.receipt(at.index, note), releases)
+
+    objects = [copy.object(digest) for digest in entry.dependencies if digest != statement.epoch]
+    published = _published(objects, statement)
+    releases = {release.digest for release in statement.releases}
+    left = tuple(copy.entry(at.index)[1].payload for at in index.source_releases.get(account, []))
+    epoch_at = index.epochs.get(statement.epoch)
+    newer = [at for at in index.epochs.values() if epoch_at is not None and epoch_at.index < at.index < shown.index]
+    previous = _entry_of(copy, account, statement.sequence - 1)
+    before = None if previous is None else Attestation.decode(previous).statement
+    universe = index.universes.get(statement.universe)
+    snapshot, reports = _prices(copy, epoch_at, statement.epoch)
+    return Dossier(
+        attestation=newest.attestation,
+        epoch=copy.object(statement.epoch),
+        epoch_record=payload(epoch_at, "epoch"),
+        source_registry=payload(index.source_registries.get(statement.source_registry), "source registry"),
+        venue_registry=payload(index.venue_registries.get(statement.venue_registry), "venue registry"),
+        manifests=tuple(logged(at, left) for at in index.manifests.get(account, [])),
+        messages=tuple(p.message.encode() for p in published),
+        receipt=newest.receipt,
+        head=newest.head,
+        consistency=copy.consistency(seen_size, size),
+        newer_epochs=tuple(logged(at) for at in newer),
+        row_proofs=tuple((p.message.digest, p.row_proof.encode()) for p in published if p.row_proof is not None),
+        pledge=pledge,
+        previous=previous,
+        previous_epoch=None if before is None else copy.object(before.epoch),
+        previous_venue_registry=None
+        if before is None
+        else payload(index.venue_registries.get(before.venue_registry), "venue registry"),
+        releases=tuple(data for data in objects if _envelope_digest(data) in releases),
+        universe=None if universe is None else copy.entry(universe.index)[1].payload,
+        snapshot=snapshot,
+        reports=reports,
+    )
+
+
+def _entry_of(copy: LogCopy, account: str, sequence: int) -> bytes | None:
+    """The attestation of an account at a place in its chain."""
+    from marginseal.log.entry import ATTESTATION
+
+    for _, entry in copy.items(0, copy.size()):
+        if entry.kind == ATTESTATION and (entry.account, entry.sequence) == (account, sequence):
+            return entry.payload
+    return None
+
+
+def _published(objects: list[bytes], statement: Statement) -> list[Any]:
+    """The source statements among what an attestation depends on."""
+    from marginseal.records.source import PublishedStatement
+
+    wanted, found = {e.message_digest for e in statement.sources}, []
+    for data in objects:
+        if len(data) > MAX_PUBLISHED:
+            continue
+        try:
+            one = PublishedStatement.decode(data)
+        except MarginSealError:
+            continue
+        if one.message.digest in wanted:
+            found.append(one)
+    return found
+
+
+def _prices(copy: LogCopy, at: Any, epoch: bytes) -> tuple[bytes | None, tuple[bytes, ...]]:
+    """(snapshot, oracle reports) among what an epoch depends on."""
+    from marginseal.market.snapshot import FORMAT
+
+    snapshot, reports = None, []
+    for digest in () if at is None else copy.entry(at.index)[1].dependencies:
+        if digest == epoch:
+            continue
+        data = copy.object(digest)
+        if _envelope_digest(data) is not None:
+            reports.append(data)
+        elif FORMAT.encode() in data[:4096]:
+            snapshot = data
+    return snapshot, tuple(sorted(reports))
+
+
+def _envelope_digest(data: bytes) -> bytes | None:
+    from marginseal.records.envelope import Envelope
+
+    try:
+        return Envelope.decode(data).digest
+    except MarginSealError:
+        return None
+
+
+# Watch
+
+
+def watch_account(
+    card: Card,
+    policy: Policy,
+    account: str,
+    pledge: Callable[[], bytes | None],
+    *,
+    memory: Path | None = None,
+    warn_s: int = 600,
+    stop: Callable[[], bool] = lambda: False,
+    clock: Callable[[], float] = time.time,
+    wait_s: float = 10.0,
+) -> Iterator[dict[str, Any]]:
+    """Events of an account until `stop()`: accepted, refused, expiring, margin-call, each with time and message.
+
+    After each expiry the alarm is raised once; a fresh attestation ends it."""
+    with connected(card) as client:
+        copy = LogCopy(client, policy.trust.log, memory)
+        sequence, expiry, warned, called = 0, 0, False, False
+
+        def event(kind: str, message: str, **more: Any) -> dict[str, Any]:
+            return {
+                "event": kind,
+                "time": int(clock()),
+                "account": account,
+                "sequence": sequence,
+                "message": message,
+            } | more
+
+        while not stop():
+            left = expiry - clock()
+            patience = wait_s if not sequence or called else max(0.0, min(wait_s, left if warned else left - warn_s))
+            newest = client.latest(account, after=sequence, wait_s=round(patience, 2))
+            if newest is not None and newest.sequence > sequence:
+                verdict = decide_account(copy, policy, account, pledge(), now=int(clock()), memory=memory)
+                sequence, expiry = int(verdict.facts["sequence"]), int(verdict.facts["expires"])
+                warned = called = False
+                yield event("accepted" if verdict.accepted else "refused", _said(verdict), verdict=verdict.document())
+            left = expiry - clock()
+            if not sequence:
+                continue
+            if left <= 0 and not called:
+                called = True
+                yield event("margin-call", "no fresh attestation by expiry")
+            elif 0 < left <= warn_s and not warned:
+                warned = True
+                yield event("expiring", f"{int(left)} s to expiry and no successor yet")
+
+
+def _said(verdict: Verdict) -> str:
+    if verdict.accepted:
+        return f"sequence {verdict.facts['sequence']} until {utc(verdict.facts['expires'])}"
+    return "; ".join(f"{message} [{code}]" for code, message in verdict.reasons)
+
+
+def desk_policy(desk: Desk, card: Card, venue: str, **changes: Any) -> bytes:
+    """A venue's policy file that trusts what a desk and a card name: a start for one's own.
+
+    `changes` replace members of the document."""
+    import json
+
+    from marginseal.algebra.srs import ceremony
+    from verifier.policy import FORMAT
+
+    sources, venues = desk.sources()[0], desk.venues()[0]
+    manifest = desk.manifest()[0]
+    body: dict[str, Any] = {
+        "format": FORMAT,
+        "venue": venue,
+        "srs": ceremony().digest.hex(),
+        "operators": [desk.operator_key().raw.hex()],
+        "provers": [card.prover_key.raw.hex()],
+        "oracles": None,
+        "rules": [{"name": "worst_case_limits", "parameters": {}, "tiers": ["initial"]}],
+        "sources": {s.id: None for s in sources.sources},
+        "accounts": {manifest.account: manifest.keys[0].raw.hex()},
+        "listed_as": venue if venue in {s.id for s in sources.sources} else None,
+        "registries": {"sources": sources.version, "venues": venues.version},
+        "hold": True,
+        "minimum_pledge_ticks": "1",
+        "epoch_max_age_s": 3600,
+        "epoch_lag_s": 600,
+        "coherence_window_s": 3600,
+        "min_life_s": 0,
+        "manifest_delay_s": 3600,
+        "log": {
+            "origin": card.log_policy.origin,
+            "keys": [card.log_key],
+            "witnesses": [],
+            "threshold": 0,
+            "max_age_s": 600,
+        },
+    }
+    return json.dumps(body | changes, indent=2).encode() + b"\n"
+
+
+@app.command("policy")
+def policy_(
+    venue: Annotated[str, typer.Argument(help="Id of the venue in the registry.")],
+    out: Annotated[Path | None, typer.Option(help="Where it goes; default policies/<venue>.json.")] = None,
+    card: CardFile = None,
+    desk: Annotated[Path, typer.Option(help="The desk's folder.")] = Path("."),
+    as_json: AsJson = False,
+) -> None:
+    """Write a policy that trusts what the desk and the card name: a start, to be edited."""
+    from marginseal.cli.remote import read_card
+    from marginseal.files import write_atomic
+
+    at = Desk(desk)
+    path = out or at.root / "policies" / f"{venue}.json"
+    write_atomic(path, desk_policy(at, read_card(card or at.root / CARD), venue))
+    emit({"venue": venue, "file": str(path)}, as_json, lambda b: print(f"{b['venue']} -> {b['file']}"))
+
+
+def _tell(body: dict[str, Any]) -> None:
+    facts = body["facts"]
+    if body["accepted"]:
+        print(f"accepted: {facts['account']}, sequence {facts['sequence']}, until {utc(facts['expires'])}")
+        if "pledge_ticks" in facts:
+            print(f"pledged: {money(facts['pledge_ticks'], facts['tick'], facts['currency'])}")
+        print(f"held until {utc(facts['hold_until'])}" if facts.get("hold_until") else "no hold: a snapshot only")
+        return
+    print(f"refused: {facts.get('account', '?')}, sequence {facts.get('sequence', '?')}")
+    for reason in body["reasons"]:
+        print(f"  {reason['message']} [{reason['code']}]")
