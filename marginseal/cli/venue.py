@@ -22,9 +22,9 @@ from marginseal.errors import MarginSealError, PolicyError, ServiceError
 
 if TYPE_CHECKING:
     from marginseal.records.statement import Statement
-    from verifier.decide import Verdict
     from verifier.dossier import Dossier
     from verifier.policy import Policy
+    from verifier.verdict import Verdict
 
 app = typer.Typer(help="What a venue does with attestations at a service.", no_args_is_help=True)
 
