@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -155,7 +155,7 @@ class PublishedStatement:
     """What a source publishes: the signed message, the sealed opening, and the proof of its rows if it is confined."""
 
     message: Envelope
-    sealed: bytes
+    sealed: bytes = field(repr=False)
     row_proof: rows.RowAuthority | None = None
 
     def encode(self) -> bytes:

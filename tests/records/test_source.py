@@ -267,6 +267,12 @@ def test_an_opening_has_as_many_rows_as_a_commitment(n: int) -> None:
     assert refusal(lambda: Opening(np.zeros((8, 1), dtype=np.int64), 1, bytes(32))) == "opening.rows"
 
 
+def test_a_statement_over_other_powers_is_not_opened() -> None:
+    """A source that knows a tau could open its commitment to anything."""
+    elsewhere = resigned(replace(STATEMENTS[0], srs=seed("a tau somebody knows")), PUBLISHED[0].sealed)
+    assert refusal(lambda: opened(elsewhere, 0)) == "source.srs"
+
+
 def test_the_tile_is_the_statements() -> None:
     with pytest.raises(InputError):
         opened(PUBLISHED[0], 1)
