@@ -39,7 +39,7 @@ def parse_json(data: bytes, *, what: str) -> Any:
         out: dict[str, Any] = {}
         for key, value in items:
             if key in out:
-                raise DecodeError("json.duplicate-key", f"{what}: the key {key!r} occurs twice in one object")
+                raise DecodeError("json.duplicate-key", f"{what}: the key {key[:64]!r} occurs twice in one object")
             out[key] = value
         return out
 
@@ -68,7 +68,8 @@ def read_json(path: Path, *, what: str, limit: int = MAX_JSON_BYTES) -> Any:
 
 
 def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
-    """Write beside the target, sync, rename: a reader sees the old file or the new one, never half of it.
+    """Write beside the target, sync, rename, sync the folder: there is the old file or the new one, never half of it,
+    and on return the new one survives a loss of power.
 
     private: mode 0600, for openings, keys and holdings."""
     try:
@@ -84,5 +85,10 @@ def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
         except BaseException:
             os.unlink(name)
             raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except OSError as e:
         raise InputError("file.unwritable", f"cannot write {path}: {e.strerror}") from None

@@ -15,10 +15,10 @@ E = TypeVar("E", bound=IntEnum)
 
 
 def is_identifier(value: str) -> bool:
-    """Whether a text can stand on the wire: 1..64 bytes of UTF-8 (a lone surrogate has no UTF-8)."""
+    """Whether a text can stand on the wire: 1..64 bytes of UTF-8, no control character (a log line ends at one)."""
     try:
-        return 1 <= len(value.encode("utf-8")) <= 64
-    except UnicodeEncodeError:
+        return 1 <= len(value.encode("utf-8")) <= 64 and not any(c < " " or c == "\x7f" for c in value)
+    except UnicodeEncodeError:  # a lone surrogate
         return False
 
 
@@ -58,9 +58,12 @@ class Reader:
         if not 1 <= length <= 64:
             raise DecodeError("wire.text", f"{self._what}: a text is not 1 to 64 bytes")
         try:
-            return self.raw(length).decode("utf-8")
+            value = self.raw(length).decode("utf-8")
         except UnicodeDecodeError:
             raise DecodeError("wire.text", f"{self._what}: a text is not UTF-8") from None
+        if not is_identifier(value):
+            raise DecodeError("wire.text", f"{self._what}: a text holds a control character")
+        return value
 
     def int64(self) -> int:
         return int.from_bytes(self.raw(8), "big", signed=True)
