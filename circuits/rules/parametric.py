@@ -44,11 +44,15 @@ def weights_of(epoch: RiskEpoch) -> list[int]:
 
 
 def _loadings_hold(c: Context) -> bool:
+    """Also that nothing is left unsaid: an underlying without a loading would bear no risk (say 0 if that is meant)."""
     found = factors_of(c.epoch)
-    return 1 <= len(found) <= MAX_FACTORS and all(
-        underlying in c.epoch.underlyings and abs(value) < MAX_LOADING
-        for row in found.values()
-        for underlying, value in row.items()
+    loadings = [(underlying, value) for row in found.values() for underlying, value in row.items()]
+    named = sum(key.partition(".")[0] == "factor_loading" for key in c.epoch.parameters)
+    return (
+        1 <= len(found) <= MAX_FACTORS
+        and named == len(loadings)
+        and {underlying for underlying, _ in loadings} == set(c.epoch.underlyings)
+        and all(abs(value) < MAX_LOADING for _, value in loadings)
     )
 
 
@@ -67,8 +71,8 @@ def _between(name: str, low: int, high: int) -> Condition:
 
 LOADINGS = Condition(
     "rule.loadings",
-    f"the epoch has factor_loading.FACTOR.UNDERLYING for 1..{MAX_FACTORS} factors and its own underlyings, "
-    f"each below {MAX_LOADING} in magnitude",
+    f"the epoch has factor_loading.FACTOR.UNDERLYING for 1..{MAX_FACTORS} factors and each of its own underlyings, "
+    f"every one below {MAX_LOADING} in magnitude, and no loading of another form",
     _loadings_hold,
 )
 WEIGHTS = Condition("rule.weights", "every factor_weight.FACTOR is at least 0 and belongs to a factor", _weights_hold)

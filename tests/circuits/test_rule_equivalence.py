@@ -197,7 +197,9 @@ def epochs(draw: st.DrawFn) -> RiskEpoch:
     long = draw(row)
     initial, maintenance = sorted(draw(st.tuples(st.integers(0, 2500), st.integers(0, 2500))), reverse=True)
     limits = draw(st.dictionaries(st.sampled_from(sorted(LIMITS)), st.integers(0, 30)))
-    loadings = draw(st.dictionaries(st.sampled_from(sorted(LOADINGS)[:3]), st.integers(-400, 400), min_size=1))
+    every, some = sorted(LOADINGS)[:2], sorted(LOADINGS)[2:3]  # each underlying has a loading, be it 0
+    loadings = {name: draw(st.integers(-400, 400)) for name in every}
+    loadings |= draw(st.dictionaries(st.sampled_from(some), st.integers(-400, 400)))
     return epoch_from_arrays(
         np.array([[0] * n] + [draw(row) for _ in range(s - 1)]),
         value=draw(row),
