@@ -79,13 +79,17 @@ class Desk:
     # Keys ---------------------------------------------------------------------------------------------------------
 
     def passphrase(self) -> bytes:
-        """From the environment, or the file a development desk keeps beside its keys.  InputError key.passphrase."""
+        """From the environment, or the file a development desk keeps beside its keys.
+
+        InputError key.passphrase, file.unreadable."""
+        from marginseal.files import read_bytes
+
         given = os.environ.get(PASSPHRASE_VARIABLE)
         if given is not None:
             return given.encode()
         beside = self.root / "keys" / "passphrase"
         if beside.exists():
-            return beside.read_bytes().strip()
+            return read_bytes(beside, limit=4096, what="passphrase").strip()
         raise InputError("key.passphrase", f"set {PASSPHRASE_VARIABLE} to the passphrase of the keys")
 
     def signing_key(self, name: str, role: Role) -> SigningKey:
@@ -169,7 +173,7 @@ class Desk:
     def last_sequence(self) -> int:
         """0 before the first attestation."""
         found = [f.stem for f in (self.root / "attestations").glob("*.json")]
-        return max((int(stem) for stem in found if stem.isdigit()), default=0)
+        return max((int(stem) for stem in found if stem.isdecimal()), default=0)
 
     def attestation(self, sequence: int) -> Attestation:
         return read_attestation(self.attestation_file(sequence))
@@ -233,7 +237,16 @@ def read_pledges(path: Path, venues: VenueRegistry, tick: str) -> dict[str, int]
     """{"format": "marginseal-pledges-1", "pledges": {venue: "decimal amount in the settlement currency"}} -> ticks.
 
     InputError pledges.*; PolicyError registry.unknown-venue.  Amounts never appear in an error."""
-    from decimal import Decimal, InvalidOperation
+    from decimal import (
+        Context,
+        Decimal,
+        DecimalException,
+        DivisionByZero,
+        Inexact,
+        InvalidOperation,
+        Overflow,
+        localcontext,
+    )
 
     from marginseal.files import read_json
 
@@ -246,8 +259,10 @@ def read_pledges(path: Path, venues: VenueRegistry, tick: str) -> dict[str, int]
     for venue, amount in top["pledges"].items():
         venues.row(venue)
         try:
-            ticks = Decimal(amount) / Decimal(tick) if isinstance(amount, str) else Decimal("NaN")
-        except InvalidOperation:
+            # Inexact too: an amount of many digits must not be rounded to whole ticks on the way.
+            with localcontext(Context(traps=[InvalidOperation, DivisionByZero, Overflow, Inexact])):
+                ticks = Decimal(amount) / Decimal(tick) if isinstance(amount, str) else Decimal("NaN")
+        except DecimalException:
             ticks = Decimal("NaN")
         if not ticks.is_finite() or ticks != ticks.to_integral_value() or not 0 <= ticks < 2**55:
             raise InputError("pledges.amount", f"the pledge to {venue}: not a decimal text in whole ticks of {tick}")

@@ -62,6 +62,7 @@ def facts(desk: Desk, file: Path, epoch_file: Path | None = None, backend_name: 
         "claims": [
             {
                 "rule": rule.name,
+                "parameters": rule.values,
                 "tier": claim.tier.name.lower(),
                 "kind": claim.kind.name.lower(),
                 "inputs": list(claim.inputs),
@@ -76,14 +77,28 @@ def facts(desk: Desk, file: Path, epoch_file: Path | None = None, backend_name: 
         "continuity": statement.continuity.name.lower(),
         "backend": backend_name,
         "seconds": round(seconds, 4),
-        "not_checked": ["that it is the account's newest attestation in the log", "its age against the clock"],
+        "not_checked": [
+            "that it is the account's newest attestation in the log",
+            "its age against the clock",
+            "that its pledges follow its predecessor's",
+            "that the epoch is its operator's and not superseded",
+            "that rules, parameters and tiers are ones you accept",
+        ],
     }
+
+
+def _claim(claim: dict[str, Any]) -> str:
+    """The rule with the parameters its prover chose: a multiplier of 0 must not look like the rule's own."""
+    chosen = ", ".join(f"{name} = {value}" for name, value in sorted(claim["parameters"].items()))
+    inputs = ", ".join(map(str, claim["inputs"]))
+    parts = [f"{claim['rule']}({chosen})" if chosen else claim["rule"], f"{claim['tier']} tier", claim["kind"]]
+    return ", ".join(parts) + (f" of {inputs}" if inputs else "")
 
 
 def _tell(body: dict[str, Any]) -> None:
     rows = [
         ("account, sequence", f"{body['account']}, {body['sequence']}"),
-        *(("claim", f"{c['rule']}, {c['tier']} tier, {c['kind']} {c['inputs'] or ''}") for c in body["claims"]),
+        *(("claim", _claim(c)) for c in body["claims"]),
         ("sources", ", ".join(body["sources"])),
         ("cut", body["cut"]),
         ("expires", body["expires"]),

@@ -26,7 +26,8 @@ def test_from_an_empty_folder_to_an_opened_pledge(run: Run, tmp_path: Path) -> N
     assert proven["sequence"] == 1
     verified = json.loads(run("verify", "attestations/000001.json", "--json").out)
     assert verified["verified"]
-    assert verified["claims"] == [{"rule": "worst_case_limits", "tier": "initial", "kind": "attestation", "inputs": []}]
+    claim = {"rule": "worst_case_limits", "parameters": {}, "tier": "initial", "kind": "attestation", "inputs": []}
+    assert verified["claims"] == [claim]
     assert run("open", "pledge", "venue-a").status == 0
     assert "600,000.00 USD" in run("open", "check", "opened/venue-a.json", "--venue", "venue-a").out
     assert run("open", "row", "custodian", "USD").status == 0
