@@ -30,11 +30,14 @@ class Rate:
     burst: int
 
     def next(self, empty_at: int | None, now: int) -> tuple[int, int]:
-        """(new empty_at, 0) if one more fits, else (the same, milliseconds until one does)."""
-        start = max(now, empty_at or 0)
-        cost = 1000 / self.per_s
-        wait = start + cost - (now + self.burst * cost)
-        return (math.ceil(start + cost), 0) if wait <= 0 else (start, math.ceil(wait))
+        """(new empty_at, 0) if one more fits, else (the same, milliseconds until one does).
+
+        `now` in unix milliseconds, `empty_at` in microseconds: rates go to a million a second."""
+        now_us = 1000 * now
+        start = max(now_us, empty_at or 0)
+        cost = 1e6 / self.per_s
+        wait = start + cost - (now_us + self.burst * cost)
+        return (math.ceil(start + cost), 0) if wait <= 0 else (start, math.ceil(wait / 1000))
 
 
 def _limited(wait_ms: int) -> Refusal:

@@ -162,7 +162,7 @@ published = sa.Table(
     sa.Index("published_for_account", "account", "received"),
 )
 
-# Rate limits that must hold over all server processes: one bucket a key, see limits.py.
+# Rate limits that must hold over all server processes: one bucket a key, microseconds, see limits.py.
 buckets = sa.Table(
     "buckets",
     metadata,

@@ -129,6 +129,15 @@ def test_no_pattern_gets_more_than_burst_and_rate(gaps: list[int]) -> None:
         assert taken <= 5 + now / 100 + 1e-9
 
 
+def test_a_rate_above_the_clocks_resolution_holds() -> None:
+    clients = ClientRates(Rate(5_000, 5))
+    for ms in range(100):
+        for _ in range(5):
+            clients.charge("a", 1_000 + ms)
+    with pytest.raises(Refusal):
+        clients.charge("a", 1_099)
+
+
 def test_the_table_of_clients_is_bounded() -> None:
     clients = ClientRates(Rate(1, 1))
     for i in range(MAX_CLIENTS + 10):
