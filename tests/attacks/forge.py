@@ -3,8 +3,8 @@
 `Forger` follows section 4 literally.  Every step is a method, so that an attack overrides the one it lies in; what a
 flawed verifier draws too early is learnt by `peek`, from dummy messages.  `drop` names the defences that the forger
 believes to be absent: it then makes a proof that is perfect but for them.  `accepts` takes the same defences out of the
-verifier.  An attack is shown by two runs (`stopped_by_its_defence`): the real verifier refuses the forged proof, and the
-weakened one takes it.  With the line removed from the real verifier, the first run fails.
+verifier.  An attack is shown by two runs (`stopped_by_its_defence`): the real verifier refuses the forged proof, and
+the weakened one takes it.  With the line removed from the real verifier, the first run fails.
 
 Defences: binding, binding:b, groups, lookup (helpers and multiplicities in the running sum), equations, squares,
 constant (the right-hand sides), running, y (powers of y), nu (the batched openings), nu-powers, phi-opening,

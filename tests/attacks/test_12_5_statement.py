@@ -188,6 +188,18 @@ def test_12_5_framing_keeps_fields_apart() -> None:
     assert a.digest != b.digest
     assert replace(s, account="a", cut_id="bc").digest != replace(s, account="ab", cut_id="c").digest
     assert replace(s, currency="US", tick="D1").digest != replace(s, currency="USD", tick="1").digest
+    pairs = (
+        (("input", b"s" + bytes(8)), ("inputs", bytes(8))),
+        (("C", b"laims"), ("claims", b"")),
+        (("m", b""), ("h", b"")),
+    )
+    for items in pairs:
+        states = []
+        for label, data in items:
+            t = Transcript()
+            t.absorb(label, data)
+            states.append(t.state)
+        assert states[0] != states[1]
 
 
 def test_12_5_claim_index() -> None:

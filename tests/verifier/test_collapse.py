@@ -108,9 +108,8 @@ def test_a_stack_of_challenges_is_each_of_them(V: FieldVectors) -> None:
             assert {t: V.to_ints(v) for t, v in a.items()} == {t: V.to_ints(v) for t, v in b.items()}
 
 
-def worst_digits(monkeypatch: pytest.MonkeyPatch, sign: int) -> int:
-    """Every digit of every power at its largest: what no partial sum may survive badly.  Gives the power they mean."""
-    digit = sign * 2 ** (module.DIGIT_BITS - 1)
+def worst_digits(monkeypatch: pytest.MonkeyPatch, digit: int) -> int:
+    """The same digit everywhere: what makes partial sums largest.  Gives the power of rho that they mean."""
     power: int = sum(digit << (module.DIGIT_BITS * k) for k in range(DIGITS)) % R
 
     def fake(circuit: Circuit, rho: int, vectors: FieldVectors) -> tuple[FieldVector, Int64]:
@@ -120,8 +119,13 @@ def worst_digits(monkeypatch: pytest.MonkeyPatch, sign: int) -> int:
     return power
 
 
+def odd_columns(total: int) -> Int64:
+    """(3, 8): all odd, so that no factor of two saves a rounded sum; each column adds up to `total`."""
+    return np.array([[total - 4] * 8, [3] * 8, [1] * 8], dtype=np.int64)
+
+
 def at_the_bound() -> dict[str, Circuit]:
-    """Circuits whose column sums are 2^52 - 1, the largest section 3 allows, made in every way there is."""
+    """Circuits whose column sums are 2^52 - 1, the largest section 3 allows, and others beside each inner bound."""
     M = 2**14
     each = np.full((M, 8), (BOUND - 1) // M, dtype=np.int64)
     each[0] += (BOUND - 1) % M
@@ -132,8 +136,7 @@ def at_the_bound() -> dict[str, Circuit]:
     for i in (0, 7):
         single[0, 1, i] += BOUND - 1 - short
     lone = entries({(0, 0, 0): BOUND - 1, (0, 0, 3): 1 - BOUND})
-    blocks = [Dense(0, j, 0, np.full((1, 8), 2**38 - 2, dtype=np.int64)) for j in range(M)]
-    blocks[0] = Dense(0, 0, 0, np.full((1, 8), BOUND - 1 - (M - 1) * (2**38 - 2), dtype=np.int64))
+    blocks = [Dense(0, j, 0, np.full((1, 8), 2**38 - 2, dtype=np.int64)) for j in range(1500)]
     return {
         "one-coefficient": circuit_of(1, [Dense(0, 0, 0, np.full((1, 8), BOUND - 1, dtype=np.int64))]),
         "one-negative": circuit_of(1, [Dense(0, 0, 0, np.full((1, 8), 1 - BOUND, dtype=np.int64))]),
@@ -142,20 +145,26 @@ def at_the_bound() -> dict[str, Circuit]:
         "single": circuit_of(512, linear=entries(single)),
         "lone": circuit_of(1, linear=lone, quadratic=lone),
         "halves": circuit_of(1, [Dense(0, 0, 0, np.full((1, 4), 2**52 - 2**23, dtype=np.int64))]),
-        "thousands-of-blocks": circuit_of(M, blocks),
+        "many-blocks": circuit_of(1500, blocks),
+        "just-whole": circuit_of(3, [Dense(0, 0, 0, odd_columns(2**38 - 3))]),
+        "just-split": circuit_of(3, [Dense(0, 0, 0, odd_columns(2**38 + 1))]),
+        "odd-and-split": circuit_of(3, [Dense(0, 0, 0, odd_columns(2**39 + 1))]),
+        "odd-and-larger": circuit_of(3, [Dense(0, 0, 0, odd_columns(2**47 + 1))]),
+        "single-just-whole": circuit_of(2, linear=entries({(0, 1, 2): 2**46 - 2, (1, 1, 2): 1})),
+        "single-just-split": circuit_of(2, linear=entries({(0, 1, 2): 2**46 - 1, (1, 1, 2): 2})),
         "whole-and-single": circuit_of(
             2, [Dense(0, 0, 0, np.full((1, 8), 2**38 - 2, dtype=np.int64))], entries({(1, 0, 0): BOUND - 2**38 + 1})
         ),
     }
 
 
-@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("digit", [2**15, -(2**15), 2**15 - 1, 1 - 2**15])
 @pytest.mark.parametrize("name", list(at_the_bound()))
 def test_collapse_is_exact_at_the_bound_whatever_the_digits(
-    name: str, sign: int, monkeypatch: pytest.MonkeyPatch
+    name: str, digit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     circuit = at_the_bound()[name]
-    power = worst_digits(monkeypatch, sign)
+    power = worst_digits(monkeypatch, digit)
     V = default_vectors()
     got = collapse(circuit, list(circuit.constants), 2, V)
     A, D = cells_of(circuit)
@@ -164,7 +173,7 @@ def test_collapse_is_exact_at_the_bound_whatever_the_digits(
     assert {t: V.to_ints(u) for t, u in got.U.items()} == batched(D, powers, circuit.n)
 
 
-@pytest.mark.parametrize("name", [name for name in at_the_bound() if name != "thousands-of-blocks"])
+@pytest.mark.parametrize("name", [name for name in at_the_bound() if name != "many-blocks"])
 def test_the_bound_is_within_what_a_circuit_may_hold(name: str) -> None:
     circuit = at_the_bound()[name]
     check_bounds(circuit)
