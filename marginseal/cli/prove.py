@@ -105,10 +105,12 @@ def compose_desk(
     epoch: RiskEpoch | None = None,
     books: list[OpenedBook] | None = None,
     owner: SigningKey | None = None,
+    after: int | None = None,
 ) -> Submission:
     """The next submission of the desk's account: books opened, pledges drawn, statement signed.
 
-    epoch, books, owner: for who composes again and again, in place of the desk's files."""
+    epoch, books, owner: for who composes again and again, in place of the desk's files.  after: the sequence it
+    follows; default the desk's last."""
     from circuits.model import rows_for
     from circuits.rules.registry import rule_named
     from marginseal.algebra.commit import commitment_key
@@ -123,7 +125,7 @@ def compose_desk(
     key = commitment_key(rows_for(epoch.instruments), workers=workers)
     books = books or open_books(desk)
     owner = owner or desk.signing_key("account", Role.ACCOUNT)
-    last = desk.last_sequence()
+    last = desk.last_sequence() if after is None else after
     previous = None if not last else Predecessor(desk.attestation(last).statement, desk.schedule(last))
     schedule = _schedule(desk, pledges, venues, epoch.tick, manifest.account, last + 1, key, owner.seed, previous)
     life = min(b.statement.terms.expiry for b in books)

@@ -106,6 +106,14 @@ def submit_desk(desk: Desk, card: Card, wanted: Wanted, *, observe: Observer = l
         return _send(desk, client, card, submission, observe)
 
 
+def send(desk: Desk, card: Card, submission: Submission, *, observe: Observer = lambda step: None) -> dict[str, Any]:
+    """A submission that is composed already, to its end.  Errors as `submit_desk`."""
+    from marginseal.records.keys import Role
+
+    with connected(card, desk.signing_key("account", Role.ACCOUNT)) as client:
+        return _send(desk, client, card, submission, observe)
+
+
 def _send(desk: Desk, client: Client, card: Card, submission: Submission, observe: Observer) -> dict[str, Any]:
     """Seal, submit, wait, open the answer, save."""
     from marginseal.files import write_atomic
@@ -229,10 +237,11 @@ def follow_epochs(
     *,
     epochs: int | None = None,
     stop: Callable[[], bool] = lambda: False,
+    ready: Callable[[], object] = lambda: None,
     wait_s: float = 20.0,
 ) -> Iterator[dict[str, Any]]:
     """What became of every epoch logged from now on: answered (with seconds from the log's news to the attestation), or
-    refused and why.  Ends after `epochs` of them, or when `stop()` says so; an epoch is never answered twice."""
+    refused and why.  Ends after `epochs` of them, or when `stop()` says so; `ready()` is called once it listens."""
     from marginseal.cli.prove import open_books
     from marginseal.records.client_policy import read_policy
     from marginseal.records.keys import Role
@@ -244,6 +253,7 @@ def follow_epochs(
         recover(desk, client, card)
         copy.sync()
         known = client.newest_record("epochs")
+        ready()
         seen = 0
         while not stop() and (epochs is None or seen < epochs):
             fresh = client.newest_record("epochs", after=known, wait_s=wait_s)

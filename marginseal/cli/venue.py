@@ -21,9 +21,12 @@ from marginseal.cli.remote import CARD, CaFile, Card, CardFile, LogCopy, Url, co
 from marginseal.errors import MarginSealError, PolicyError, ServiceError
 
 if TYPE_CHECKING:
+    from marginseal.log.entry import Entry
+    from marginseal.records.source import PublishedStatement
     from marginseal.records.statement import Statement
     from verifier.dossier import Dossier
     from verifier.policy import Policy
+    from verifier.replay_index import Position
     from verifier.verdict import Verdict
 
 app = typer.Typer(help="What a venue does with attestations at a service.", no_args_is_help=True)
@@ -136,7 +139,7 @@ def gather(copy: LogCopy, account: str, pledge: bytes | None = None, *, seen_siz
     from marginseal.log.receipt import Receipt
     from marginseal.records.attestation import Attestation
     from verifier.dossier import Dossier, LoggedRecord
-    from verifier.replay_index import Index, Position
+    from verifier.replay_index import Index
 
     newest = copy.client.latest(account)
     if newest is None or newest.head is None:
@@ -157,7 +160,7 @@ def gather(copy: LogCopy, account: str, pledge: bytes | None = None, *, seen_siz
         return LoggedRecord(copy.entry(at.index)[1].payload, copy.receipt(at.index, note), releases)
 
     objects = [copy.object(digest) for digest in entry.dependencies if digest != statement.epoch]
-    published = _published(objects, statement)
+    published = published_with(copy, entry, statement)
     releases = {release.digest for release in statement.releases}
     left = tuple(copy.entry(at.index)[1].payload for at in index.source_releases.get(account, []))
     epoch_at = index.epochs.get(statement.epoch)
@@ -202,12 +205,13 @@ def _entry_of(copy: LogCopy, account: str, sequence: int) -> bytes | None:
     return None
 
 
-def _published(objects: list[bytes], statement: Statement) -> list[Any]:
+def published_with(copy: LogCopy, entry: Entry, statement: Statement) -> list[PublishedStatement]:
     """The source statements among what an attestation depends on."""
     from marginseal.records.source import PublishedStatement
 
     wanted, found = {e.message_digest for e in statement.sources}, []
-    for data in objects:
+    for digest in entry.dependencies:
+        data = b"" if digest == statement.epoch else copy.object(digest)
         if len(data) > MAX_PUBLISHED:
             continue
         try:
@@ -219,7 +223,7 @@ def _published(objects: list[bytes], statement: Statement) -> list[Any]:
     return found
 
 
-def _prices(copy: LogCopy, at: Any, epoch: bytes) -> tuple[bytes | None, tuple[bytes, ...]]:
+def _prices(copy: LogCopy, at: Position | None, epoch: bytes) -> tuple[bytes | None, tuple[bytes, ...]]:
     """(snapshot, oracle reports) among what an epoch depends on."""
     from marginseal.market.snapshot import FORMAT
 

@@ -76,7 +76,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert ran.stderr.strip() == "[]", ran.stderr
 
 
-def test_the_demo_plays_and_refuses_every_tampering(run: Run) -> None:
-    told = run("demo")
+def test_the_local_demo_plays_and_refuses_every_tampering(run: Run) -> None:
+    told = run("demo", "--local")
     assert told.status == 0, told.err
     assert "17 tried, 17 refused" in told.out
