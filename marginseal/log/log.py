@@ -93,8 +93,9 @@ class Log:
                     found = origin
         if found != origin:
             raise StorageError("log.origin", "the store is that of another log")
+        remembered = self._remembered()  # before the snapshot: another process may append and release in between
         with storage.read() as snapshot:
-            self._check_past(snapshot, snapshot.tail()[0])
+            self._check_past(snapshot, snapshot.tail()[0], remembered)
 
     # Objects
 
@@ -286,7 +287,7 @@ class Log:
             raise StorageError("log.read-only", "a reader of the log has no key to sign with")
         size, last = tx.tail()
         time = _log_time(now, last)
-        self._check_past(tx, size)
+        self._check_past(tx, size, self._remembered())  # nobody else writes either while we do
         root = tiles.root(size, tx.tiles)
         note = Checkpoint.at(self.origin, size, root, time).sign(self._signer)
         stored = tx.add_checkpoint(size, time, note)
@@ -296,12 +297,14 @@ class Log:
             self._memory.store(note)
         return stored
 
-    def _check_past(self, snapshot: Snapshot, size: int) -> None:
-        """The tree leads to the last checkpoint in the store, and to the one remembered outside."""
+    def _remembered(self) -> SignedCheckpoint | None:
+        return None if self._memory is None else self._memory.last()
+
+    def _check_past(self, snapshot: Snapshot, size: int, remembered: SignedCheckpoint | None) -> None:
+        """The tree leads to the last checkpoint in the store, and to the one remembered outside before the snapshot."""
         last = snapshot.last_checkpoint()
         if last is not None:
             self._check_one(snapshot, size, Checkpoint.of(last.note), ("log.damaged", "log.damaged"))
-        remembered: SignedCheckpoint | None = None if self._memory is None else self._memory.last()
         if remembered is not None:
             self._check_one(snapshot, size, remembered.checkpoint, ("log.rollback", "log.fork"))
 

@@ -7,11 +7,9 @@ worth anything the file lives elsewhere than the store.  One process at a time w
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from marginseal.errors import StorageError
 from marginseal.files import read_bytes, write_atomic
 from marginseal.log.checkpoint import Checkpoint, check_append_only
 from marginseal.log.note import MAX_NOTE_BYTES
@@ -46,11 +44,3 @@ class CheckpointMemory:
         """Remember a note that its caller has checked against `last`; durable on return."""
         Checkpoint.of(note)
         write_atomic(self.path, note)
-        try:
-            directory = os.open(self.path.parent, os.O_RDONLY)
-            try:
-                os.fsync(directory)  # the rename itself
-            finally:
-                os.close(directory)
-        except OSError:
-            raise StorageError("storage.failed", "the folder of the remembered checkpoint cannot be synced") from None

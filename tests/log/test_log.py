@@ -7,6 +7,7 @@ import sqlite3
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,8 @@ from marginseal.log.merkle import EMPTY_ROOT
 from marginseal.log.note import Signer
 from marginseal.log.policy import LogPolicy
 from marginseal.log.receipt import Receipt
-from marginseal.log.sql import open_sqlite
+from marginseal.log.sql import SqlStorage, open_sqlite
+from marginseal.log.storage import Snapshot
 from tests.log.support import ORIGIN, POLICY, SIGNER, attestation, cosigner, key, open_log, sha, statement
 from tests.oracles import naive_merkle
 
@@ -519,3 +521,30 @@ class LogMachine(RuleBasedStateMachine):
 
 LogMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
 test_any_order_of_calls = LogMachine.TestCase
+
+
+def test_opening_while_another_process_appends_and_releases_is_no_rollback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The memory is read before the snapshot; after it, the other's newer checkpoint would look like a rollback."""
+    other = open_log(tmp_path)
+    other.append(attestation("fund", 1), now=100)
+    other.checkpoint(now=100)
+    plain = SqlStorage.read
+
+    @contextmanager
+    def raced(self: SqlStorage) -> Iterator[Snapshot]:
+        with plain(self) as snapshot:
+            snapshot.tail()  # pins what this reader sees
+            monkeypatch.setattr(SqlStorage, "read", plain)
+            sequence = other.size() + 1
+            other.append(attestation("fund", sequence), now=101)
+            other.checkpoint(now=101)
+            monkeypatch.setattr(SqlStorage, "read", raced)
+            yield snapshot
+
+    monkeypatch.setattr(SqlStorage, "read", raced)
+    late = open_log(tmp_path)
+    monkeypatch.setattr(SqlStorage, "read", plain)
+    late.storage.close()
+    other.storage.close()
