@@ -128,7 +128,7 @@ def test_nan_and_duplicates() -> None:
     text = json.dumps(MINIMAL)
     with refused("json.not-finite"):
         parse_parameters(text.replace("0.16", "NaN").encode())
-    with refused("field.number"):
+    with refused("json.not-finite"):
         parse_parameters(text.replace("0.16", "1e999").encode())
     with refused("json.duplicate-key"):
         parse_parameters(text.replace('"name"', '"operator"').encode())

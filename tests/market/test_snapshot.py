@@ -138,8 +138,7 @@ def test_bounds_of_age_and_spread_are_inclusive() -> None:
 def test_numbers_that_are_none(number: bytes) -> None:
     data = snapshot_json(SNAPSHOT)
     assert b'"price": 60000.0' in data
-    code = "json.not-finite" if number[-1:] in b"Ny" else "field.number"
-    with refused(code):
+    with refused("json.not-finite"):
         parse_snapshot(data.replace(b'"price": 60000.0', b'"price": ' + number), UNIVERSE)
 
 
