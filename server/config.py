@@ -100,6 +100,9 @@ class LogSection(_Section):
     """The transparency log this service writes."""
 
     origin: str = Field(default="marginseal.example/log", min_length=1, max_length=64)
+    released: Path = Field(
+        default=Path("released-checkpoint"), description="the newest released checkpoint: on another disk than data_dir"
+    )
     checkpoint_age_s: Annotated[int, Field(ge=0, le=3600)] = 5
     manifest_delay_s: Annotated[int, Field(ge=0, le=90 * 86_400)] = 86_400
 

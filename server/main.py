@@ -47,6 +47,7 @@ from server.office import Office
 from server.prover_keys import ProverKeys, SealingKeys
 from server.public import LoggedRecords
 from server.store import Store, check_version, migrate
+from server.tidy import every
 from server.worker import Point, Supervisor, Worker, nothing, stop_on_signals
 
 _log = logging.getLogger("marginseal.service")
@@ -89,7 +90,7 @@ def public_half(config: Config, name: str) -> bytes:
 def open_log(config: Config, key: SigningKey | None) -> Log:
     """With the log's key for the server, which signs checkpoints and heads; without for workers, which append."""
     signer = None if key is None else log_signer(config, key)
-    released = None if key is None else config.data_dir / "released-checkpoint"
+    released = None if key is None else config.path(config.log.released)
     return Log(_log_storage(config), origin=config.log.origin, signer=signer, released=released)
 
 
@@ -260,7 +261,7 @@ def work(config: Config) -> None:
     supervisor = Supervisor(lambda name: start_worker(config, name), queue, config.worker.processes)
     stop_on_signals(supervisor.stop)
     _log.info("working", extra={"count": config.worker.processes, "pid": os.getpid()})
-    supervisor.run()
+    supervisor.run(each_second=every(60, store, now_ms, config.queue.keep_days))
 
 
 # Both

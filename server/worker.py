@@ -167,7 +167,10 @@ class Supervisor:
             wait([p.sentinel for p in self._running.values()], timeout=1.0)
             if self._bury():
                 self._stop.wait(self.RESTART_S)
-            each_second()
+            try:
+                each_second()
+            except StorageError as e:
+                _log.warning("housekeeping", extra={"code": e.code})
         for process in self._running.values():
             process.terminate()
         deadline = time.monotonic() + patience_s

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from server.jobs import Busy, Job, LeaseQueue, Limits, Outcome, now_ms
 from server.store import Store, migrate
 from server.tables import jobs, results, submissions
+from server.tidy import DAY_MS, tidy
 
 SEALED = b"sealed bytes"
 
@@ -314,3 +315,22 @@ TestMachine = Machine.TestCase
 TestMachine.settings = settings(
     max_examples=30, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+def test_finished_jobs_are_forgotten_after_their_days_and_dead_ones_are_not(
+    store: Store, queue: LeaseQueue, clock: Clock
+) -> None:
+    clock.ms = 100 * DAY_MS
+    put(store, queue, "fund", 1)
+    queue.finish(claimed(queue), DONE)
+    put(store, queue, "fund", 2)
+    for _ in range(3):
+        queue.retry(claimed(queue), "x")
+        clock.ms += 60_000
+    put(store, queue, "other", 1)
+    assert tidy(store, now=clock.ms + 29 * DAY_MS, keep_days=30) == 0
+    assert tidy(store, now=clock.ms + 31 * DAY_MS, keep_days=30) == 1
+    with store.read() as c:
+        assert sorted(c.scalars(sa.select(jobs.c.state))) == ["dead", "ready"]
+        assert c.scalar(sa.select(sa.func.count()).select_from(submissions)) == 2
+        assert c.scalar(sa.select(sa.func.count()).select_from(results)) == 0

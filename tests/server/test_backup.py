@@ -1,0 +1,97 @@
+"""A backup taken while the service works is whole, and a log put back behind its own word refuses to sign."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from marginseal.errors import InputError, StorageError
+from marginseal.records.keys import Role
+from server.backup import back_up, restore
+from server.config import Config
+from server.jobs import LeaseQueue
+from server.main import LOG_KEY, _signing_key, close_log, limits, make_worker, open_log, unlock_worker_keys
+from server.store import Store, check_version
+from server.tables import jobs
+from tests.server.test_kills import attested
+from tests.server.world import Site, site, submit_directly
+
+
+def moved(config: Config, directory: Path) -> Config:
+    """The same service in another place, with its keys."""
+    shutil.copytree(config.path(config.keys_dir), directory / "keys")
+    return config.model_copy(update={"data_dir": directory})
+
+
+def work_off(s: Site) -> None:
+    worker = make_worker(s.config, unlock_worker_keys(s.config), "w")
+    while worker.run_once():
+        pass
+
+
+def test_what_was_in_the_backup_is_finished_after_a_restore(tmp_path: Path) -> None:
+    with site(tmp_path / "old") as s:
+        done, waiting = s.accounts(2)
+        for account, submission in s.submissions([done]):
+            submit_directly(s, account, submission)
+        work_off(s)
+        for account, submission in s.submissions([waiting]):
+            submit_directly(s, account, submission)
+        back_up(s.config, tmp_path / "backup")
+        # Between the two copies a worker may have logged what the service's copy still calls ready.
+        work_off(s)
+        copy = tmp_path / "backup" / "log.db"
+        copy.unlink()
+        with (
+            contextlib.closing(sqlite3.connect(s.config.data_dir / "log.db")) as old,
+            contextlib.closing(sqlite3.connect(copy)) as new,
+        ):
+            old.backup(new)
+
+        again = Site(moved(s.config, tmp_path / "new"))
+        restore(tmp_path / "backup", again.config)
+        store = Store(again.config.store_url)
+        check_version(store)
+        LeaseQueue(store, limits(again.config)).forfeit("w")
+        work_off(again)
+        with store.read() as c:
+            assert set(c.scalars(sa.select(jobs.c.state))) == {"attested"}
+        store.close()
+        assert attested(again) == [("fund-0", 1), ("fund-1", 1)]
+        assert {p.stat().st_mode & 0o777 for p in (tmp_path / "backup").iterdir()} == {0o600, 0o644}
+
+
+def test_a_log_behind_its_released_checkpoint_signs_nothing(tmp_path: Path) -> None:
+    released = tmp_path / "elsewhere" / "released"
+    released.parent.mkdir()
+    with site(tmp_path / "old", log={"released": str(released)}) as s:
+        back_up(s.config, tmp_path / "backup")
+        s.account("later")
+        key = _signing_key(s.config, LOG_KEY, Role.LOG)
+        log = open_log(s.config, key)
+        log.checkpoint(now=2_000_000_000)
+        close_log(log)
+        config = moved(s.config, tmp_path / "new")
+        restore(tmp_path / "backup", config)
+        with pytest.raises(StorageError, match=r"log\.rollback"):
+            open_log(config, key)
+
+
+def test_nothing_is_overwritten_and_nothing_is_missing(tmp_path: Path) -> None:
+    with site(tmp_path / "old") as s:
+        back_up(s.config, tmp_path / "backup")
+        with pytest.raises(InputError, match=r"backup\.exists"):
+            back_up(s.config, tmp_path / "backup")
+        with pytest.raises(InputError, match=r"backup\.exists"):
+            restore(tmp_path / "backup", s.config)
+        (tmp_path / "backup" / "log.db").unlink()
+        with pytest.raises(InputError, match=r"backup\.missing"):
+            restore(tmp_path / "backup", s.config.model_copy(update={"data_dir": tmp_path / "new"}))
+        (s.config.data_dir / "log.db").write_bytes(b"no database")
+        with pytest.raises(StorageError, match=r"backup\.failed"):
+            back_up(s.config, tmp_path / "second")
