@@ -16,13 +16,16 @@ import typer
 from marginseal.cli import (
     bench,
     commit,
+    decide,
     demo,
     epoch,
     init,
+    log,
     margin,
     office,
     open,
     prove,
+    replay,
     rule,
     serve,
     source,
@@ -48,6 +51,9 @@ app.command("commit")(commit.commit)
 app.command("prove")(prove.prove)
 app.command("verify")(verify.verify)
 app.add_typer(open.app, name="open")
+app.add_typer(log.app, name="log")
+app.command("decide")(decide.decide)
+app.command("replay")(replay.replay)
 app.command("serve")(serve.serve)
 app.add_typer(office.app, name="office")
 app.command("submit")(submit.submit)

@@ -1,0 +1,92 @@
+"""`marginseal replay BUNDLE`: every attestation of a log again, offline; what fails, and why.
+
+Exit status 0: nothing is wrong.  7: something is; every failing entry is named.  Whom to believe comes from a policy
+file (docs/formats.md), never from the bundle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from marginseal.cli.output import AsJson, emit
+from marginseal.errors import ProofRejected
+
+if TYPE_CHECKING:
+    from verifier.replay import Progress
+
+SHOWN = 50
+
+
+def replay(
+    bundle: Annotated[Path, typer.Argument(help="Folder that `marginseal log export` or the service wrote.")],
+    policy: Annotated[Path, typer.Option(help="Policy file: whom to believe.")],
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default one for each core.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Where the JSON report goes.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Where the page with figures goes, HTML.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replay a log from its export bundle."""
+    import json
+
+    from marginseal.files import read_bytes, write_atomic
+    from marginseal.log.bundle import Bundle
+    from verifier.policy import parse_policy
+    from verifier.replay import replay as run
+
+    trust = parse_policy(read_bytes(policy, limit=2**22, what="policy")).trust
+    with _moving(quiet=as_json) as step:
+        found = run(Bundle(bundle), trust, workers=workers, progress=step)
+    body = found.document()
+    if report is not None:
+        write_atomic(report, json.dumps(body, indent=1).encode() + b"\n")
+    if page is not None:
+        write_atomic(page, found.html().encode())
+    emit(body, as_json, _tell)
+    if not found.sound:
+        raise typer.Exit(ProofRejected.exit_status)
+
+
+@contextmanager
+def _moving(*, quiet: bool) -> Iterator[Progress]:
+    """A bar on standard error while the replay goes on."""
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda what, done, total: None
+        return
+    with Bar(console=console, transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def step(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done)
+
+        yield step
+
+
+def _tell(body: dict[str, Any]) -> None:
+    log = body["bundle"]
+    print(f"{log['origin']}: {log['entries']} entries, root {log['root']}")
+    print(
+        f"{body['attestations']} attestations of {body['accounts']} accounts, {body['proofs']} proofs, "
+        f"{body['epochs_rebuilt']} of {len(body['epochs'])} epochs rebuilt, in {body['seconds']:.1f} s"
+    )
+    if body["sound"]:
+        print("nothing is wrong")
+        return
+    findings = body["findings"]
+    print(f"{len(findings) + body['findings_not_listed']} findings:")
+    for f in findings[:SHOWN]:
+        where = "log" if f["index"] is None else f"entry {f['index']}"
+        whose = "" if f["account"] is None else f" ({f['account']} {f['sequence'] or ''})".replace(" )", ")")
+        print(f"  {where}{whose}: {f['message']} [{f['code']}]")
+    if len(findings) > SHOWN:
+        print("  ... the report has them all")

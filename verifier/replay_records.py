@@ -1,0 +1,189 @@
+"""The records of a log, checked in the order in which the log took them: signatures, chains, and what follows.
+
+`RecordPass` walks over everything but attestations and gathers what judging those needs: which manifest of an account
+is in force when, which epochs an operator published when, which keys were revoked.  It keeps that and the last of
+each chain; memory grows with parties and records.  Rebuilding epochs is `replay_epoch`, attestations `replay_worker`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from marginseal.errors import MarginSealError, PolicyError
+from marginseal.log.entry import Entry
+from marginseal.market.universe import parse_universe
+from marginseal.records.account import AccountRecord, open_account
+from marginseal.records.continuity import PledgeRelease
+from marginseal.records.envelope import Envelope, open_signed, peek
+from marginseal.records.epoch import EpochRecord
+from marginseal.records.keychange import KeyChange, KeyRevocation
+from marginseal.records.keys import Purpose
+from marginseal.records.logged import LogKind
+from marginseal.records.manifest import Manifest, SourceRelease, open_manifest
+from marginseal.records.registry import SourceRegistry, VenueRegistry
+from verifier.policy import Trust
+from verifier.replay_index import Index, Position, Records
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing wrong: a stable code, words, and the entry, account and sequence it concerns."""
+
+    code: str
+    message: str
+    index: int | None = None
+    account: str | None = None
+    sequence: int | None = None
+
+
+@dataclass(frozen=True)
+class InForce:
+    """A manifest that follows its predecessor, and from when it holds."""
+
+    digest: bytes
+    effective: int
+    position: Position
+
+
+@dataclass(frozen=True)
+class Published:
+    """An epoch that an operator signed: its moment, its end, and when the log took it."""
+
+    operator: str
+    digest: bytes
+    time: int
+    expires: int
+    position: Position
+
+
+@dataclass
+class Known:
+    """What the records come to, as attestations are judged by it."""
+
+    index: Index = field(default_factory=Index)
+    manifests: dict[str, list[InForce]] = field(default_factory=dict)
+    epochs: list[Published] = field(default_factory=list)
+    revoked: dict[bytes, int] = field(default_factory=dict)
+
+    def manifest_at(self, account: str, cut_time: int, index: int) -> InForce | None:
+        """The manifest of the account in force at the cut, of those logged before entry `index`."""
+        held = [m for m in self.manifests.get(account, ()) if m.position.index < index and m.effective <= cut_time]
+        return held[-1] if held else None
+
+    def newer_epoch(self, epoch: Published, logged: int, index: int, lag_s: int) -> Published | None:
+        """An epoch of the same operator that is newer, and was logged more than `lag_s` before `logged`."""
+        for other in reversed(self.epochs):
+            newer = other.operator == epoch.operator and other.time > epoch.time and other.position.index < index
+            if newer and logged - other.position.time > lag_s:
+                return other
+        return None
+
+    def is_revoked(self, key: bytes, moment: int) -> bool:
+        return key in self.revoked and self.revoked[key] <= moment
+
+
+class RecordPass:
+    """One walk over the records, oldest first."""
+
+    def __init__(self, records: Records, trust: Trust) -> None:
+        self.known = Known()
+        self._records, self._trust = records, trust
+        self._accounts: dict[str, AccountRecord] = {}
+        self._manifests: dict[str, tuple[Manifest, bytes]] = {}
+        self._sources: SourceRegistry | None = None
+        self._venues: VenueRegistry | None = None
+
+    def take(self, position: Position, entry: Entry) -> Iterator[Finding]:
+        """What is wrong with a record; what is right is known from here on."""
+        self.known.index.add(position, entry)
+        try:
+            self._take(position, entry)
+        except MarginSealError as e:
+            yield Finding(e.code, e.message, position.index, entry.account)
+
+    def _take(self, position: Position, entry: Entry) -> None:
+        if entry.kind == LogKind.UNIVERSE:
+            parse_universe(entry.payload)
+            return
+        try:
+            kind = LogKind(entry.kind)
+        except ValueError:
+            raise PolicyError("replay.kind", "an entry of a kind that this version does not know") from None
+        envelope = Envelope.decode(entry.payload)
+        match kind:
+            case LogKind.EPOCH:
+                self._epoch(position, envelope)
+            case LogKind.SOURCE_REGISTRY:
+                self._source_registry(envelope)
+            case LogKind.VENUE_REGISTRY:
+                self._venue_registry(envelope)
+            case LogKind.ACCOUNT:
+                previous = self._accounts.get(entry.account or "")
+                account = open_account(envelope, previous=previous)
+                _same_account(entry, account.account)
+                self._accounts[account.account] = account
+            case LogKind.MANIFEST:
+                self._manifest(position, entry, envelope)
+            case LogKind.SOURCE_RELEASE:
+                _same_account(entry, peek(SourceRelease, envelope).account)
+            case LogKind.PLEDGE_RELEASE:
+                _same_account(entry, peek(PledgeRelease, envelope).account)
+            case LogKind.KEY_CHANGE:
+                open_signed(KeyChange, envelope, [peek(KeyChange, envelope).new])
+            case LogKind.KEY_REVOCATION:
+                self._revocation(position, envelope)
+
+    def _epoch(self, position: Position, envelope: Envelope) -> None:
+        record = open_signed(EpochRecord, envelope, self._trust.operators)
+        published = Published(record.operator, record.epoch, record.time, record.expires, position)
+        self.known.epochs.append(published)
+
+    def _source_registry(self, envelope: Envelope) -> None:
+        registry = open_signed(SourceRegistry, envelope, self._trust.operators)
+        if self._sources is not None and registry.version <= self._sources.version:
+            raise PolicyError("replay.registry-version", "a source registry that is no later than the one before")
+        self._sources = registry
+
+    def _venue_registry(self, envelope: Envelope) -> None:
+        registry = open_signed(VenueRegistry, envelope, self._trust.operators)
+        before, self._venues = self._venues, registry
+        if before is not None and registry.version <= before.version:
+            raise PolicyError("replay.registry-version", "a venue registry that is no later than the one before")
+        if before is not None and not registry.extends(before):
+            raise PolicyError("continuity.rows", "a venue of the registry before lost its row")
+
+    def _manifest(self, position: Position, entry: Entry, envelope: Envelope) -> None:
+        attached = [self._records.object(digest) for digest in entry.dependencies]
+        logged = self.known.index.source_releases.get(entry.account or "", ())
+        attached += [self._records.entry(at.index)[1].payload for at in logged]
+        manifest = open_manifest(
+            envelope,
+            logged=position.time,
+            delay_s=self._trust.manifest_delay_s,
+            previous=self._manifests.get(entry.account or ""),
+            releases=[Envelope.decode(data) for data in attached],
+            registry=self._sources,
+        )
+        _same_account(entry, manifest.account)
+        if manifest.books != entry.books:
+            raise PolicyError("replay.entry", "the entry says something else than the manifest in it")
+        self._manifests[manifest.account] = manifest, envelope.digest
+        held = InForce(envelope.digest, manifest.effective, position)
+        self.known.manifests.setdefault(manifest.account, []).append(held)
+
+    def _revocation(self, position: Position, envelope: Envelope) -> None:
+        """By the key itself, from the logging on; by an operator, from when it says."""
+        revocation = peek(KeyRevocation, envelope)
+        operators = self._trust.operators
+        signers = envelope.verify(Purpose.KEY_REVOCATION, [revocation.key, *operators])
+        moment = revocation.revoked
+        if all(key == revocation.key for key in signers):
+            moment = max(moment, position.time)
+        known = self.known.revoked
+        known[revocation.key.raw] = min(moment, known.get(revocation.key.raw, moment))
+
+
+def _same_account(entry: Entry, account: str) -> None:
+    if entry.account != account:
+        raise PolicyError("replay.entry", "the entry is under another account than the record in it")
