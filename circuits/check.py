@@ -8,7 +8,7 @@ wants to know why a circuit refuses; the residual is private, so the result is f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ class Failure:
     line: str
     target: str
     row: int
-    residual: int
+    residual: int = field(repr=False)
 
     def __str__(self) -> str:
         return f"{self.line}: {self.target}, row {self.row}: off by {self.residual}"

@@ -10,7 +10,7 @@ owner's terminal and for the witness, never for a log.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -33,8 +33,8 @@ class LineResult:
     For an equation the headroom is 0 if it holds and -|residual| at its worst member if it does not."""
 
     label: str
-    headroom: int
-    at: int
+    headroom: int = field(repr=False)
+    at: int = field(repr=False)
     count: int
     equation: bool
 
@@ -44,9 +44,9 @@ class Evaluation:
     """A portfolio under a rule.  `values` by variables, `quantities` by name (each (count,) exact integers)."""
 
     model: Model
-    values: Mapping[Variables, Integers]
+    values: Mapping[Variables, Integers] = field(repr=False)
     lines: tuple[LineResult, ...]
-    quantities: Mapping[str, Integers]
+    quantities: Mapping[str, Integers] = field(repr=False)
 
     @cached_property
     def holds(self) -> bool:

@@ -8,7 +8,7 @@ constant (g eta^k)^n - 1 on each, and never zero.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from marginseal.algebra.field import GENERATOR, R, inverse, root_of_unity
 from marginseal.algebra.vectors import FieldVectors, Vector
@@ -20,9 +20,9 @@ COSETS = 4
 class Column:
     """Values on H, coefficients of the interpolant (n each), and the blinders."""
 
-    values: Vector
-    coefficients: Vector
-    blinders: tuple[int, ...]
+    values: Vector = field(repr=False)
+    coefficients: Vector = field(repr=False)
+    blinders: tuple[int, ...] = field(repr=False)
 
     @classmethod
     def of(cls, values: Vector, blinders: tuple[int, ...], vectors: FieldVectors) -> Column:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -37,24 +37,24 @@ MAX_BLINDERS = 4
 class Small:
     """A column of small signed integers on H: limbs, multiplicities, lots, pledges.  int64 (n,), |value| < 2^62."""
 
-    values: NDArray[np.int64]
-    blinders: Sequence[int] = ()
+    values: NDArray[np.int64] = field(repr=False)
+    blinders: Sequence[int] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
 class Values:
     """A column of n field elements on H: helpers, the running sum."""
 
-    values: Vector
-    blinders: Sequence[int] = ()
+    values: Vector = field(repr=False)
+    blinders: Sequence[int] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
 class Coefficients:
     """A polynomial by its coefficients, lowest first, at most D of them: quotient pieces, opening witnesses."""
 
-    coeffs: Vector
-    blinders: Sequence[int] = ()
+    coeffs: Vector = field(repr=False)
+    blinders: Sequence[int] = field(default=(), repr=False)
 
 
 Job: TypeAlias = Small | Values | Coefficients
