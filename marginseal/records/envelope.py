@@ -30,6 +30,7 @@ MAX_SIGNATURE_BYTES = 8192
 """Room for signatures of other algorithms, which this version carries and ignores."""
 
 _MAX_BYTES = 4 * MAX_PAYLOAD_BYTES // 3 + MAX_SIGNATURES * (2 * MAX_SIGNATURE_BYTES)
+_MAX_COMMAS = 2**13  # three members, 64 signatures of two, names of at most 64 characters, a type of at most 256
 
 
 class Record(Protocol):
@@ -91,6 +92,8 @@ class Envelope:
     @classmethod
     def decode(cls, data: bytes) -> Envelope:
         """Canonical bytes -> Envelope, no signature checked.  DecodeError record.*, json.*, envelope.*."""
+        if data.count(b",") > _MAX_COMMAS:  # a list of millions would cost seconds before its shape is judged
+            raise DecodeError("envelope.size", "an envelope has few members, and this has many")
         return cls._read(document.decode(data, what="envelope", keys=_KEYS, limit=_MAX_BYTES))
 
     @classmethod
