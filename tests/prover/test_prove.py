@@ -55,6 +55,13 @@ def test_the_literal_prover_makes_the_same_bytes(case: Case) -> None:
     assert Forger(case, blinders=blinders).forge() == proven(case)
 
 
+@pytest.mark.parametrize("n", [64, 512, 2048])
+def test_more_rows(n: int) -> None:
+    """Up to the largest; as many scenarios as fit one vector, and fewer."""
+    case = margin(n, S=n if n < 512 else 40, slacks=9, seed=n)
+    verify(case.circuit, case.statement, proven(case))
+
+
 @pytest.mark.parametrize("case", [margin(), full(16)], ids=lambda c: str(c.circuit.rule))
 def test_every_backend_and_any_number_of_workers_makes_the_same_bytes(case: Case) -> None:
     default = Setting.default()
