@@ -100,11 +100,15 @@ def _check_pledge(desk: Desk, file: Path, venue: str, attestation: Path | None) 
     from marginseal.algebra.srs import ceremony
     from marginseal.files import read_bytes
     from marginseal.records.pledges import PledgeOpening, verify_pledge
+    from verifier.claims import check_epoch
 
     shown = PledgeOpening.decode(read_bytes(file, limit=4096, what="opening"))
-    statement = read_attestation(attestation or desk.attestation_file(desk.last_sequence())).statement
-    venues, digest = desk.venues()
-    n = rows_for(desk.epoch().instruments)
+    signed = read_attestation(attestation or desk.attestation_file(desk.last_sequence()))
+    signed.verify_signatures([desk.prover_key()])
+    statement, epoch, (venues, digest) = signed.statement, desk.epoch(), desk.venues()
+    # The epoch fixes n: on the roots of another n the same commitment shows other venues' rows.
+    check_epoch(statement, epoch)
+    n = rows_for(epoch.instruments)
     ticks = verify_pledge(shown, statement, venues, digest, venue, n, srs=ceremony(), curve=backend())
     return {"what": f"pledge to {venue}", "value": money(ticks, statement.tick, statement.currency), "ticks": ticks}
 
@@ -125,6 +129,8 @@ def _check_row(desk: Desk, file: Path) -> dict[str, Any]:
             continue
         source = peek(SourceStatement, published.message).terms.source
         statement = open_signed(SourceStatement, published.message, [registry.source(source).key])
+        if statement.universe != universe.digest:
+            raise PolicyError("open.universe", "the statement is over another universe than the desk's: other rows")
         lots = verify_row(shown, statement, shown.message, len(universe), srs=ceremony(), curve=backend())
         return {"what": f"{source}, {universe.ids[shown.row]}", "value": f"{lots} lots", "lots": lots}
     raise PolicyError("open.message", "no signed statement at hand has the digest this opening is of")
