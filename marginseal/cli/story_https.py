@@ -23,7 +23,7 @@ from marginseal.cli.story import must_fail, refuse_all, stage, timed
 from marginseal.errors import InputError, MarginSealError, PolicyError, ServiceError, Unsatisfied
 
 if TYPE_CHECKING:
-    from marginseal.cli.remote import Card, LogCopy
+    from marginseal.cli.remote import Card
     from marginseal.cli.submit import Wanted
     from marginseal.cli.tampering import Stage
     from marginseal.market.epoch import RiskEpoch
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from marginseal.records.submission import Submission
     from server.config import Config
     from verifier.dossier import Dossier
-    from verifier.replay_index import Position
     from verifier.verdict import Verdict
 
 RULE = "worst_case_limits"
@@ -123,6 +122,7 @@ def _ordinary_day(stand: Stand, picture: Path) -> None:
     from marginseal.cli.office import admit_desk, office_of
     from marginseal.cli.source import sign_book
     from marginseal.cli.submit import submit_desk
+    from marginseal.files import write_atomic
 
     what = "the operator registers the parties and logs the public records"
     with timed(what) as say, office_of(stand.config) as office:
@@ -143,10 +143,16 @@ def _ordinary_day(stand: Stand, picture: Path) -> None:
         with timed(f"{venue} decides by its own policy, and opens its own pledge, nobody else's") as say:
             verdict = _decide(stand, venue)
             _must_accept(verdict, venue)
+            write_atomic(_policies(stand) / f"{venue}.first", (_policies(stand) / f"{venue}.checkpoint").read_bytes())
             facts = verdict.facts
             say(f"accepted: it may count on {stand.amount(facts['counted_ticks'])}")
             say(f"sources {', '.join(facts['sources'])}, held until {utc(facts['hold_until'])}")
             say(f"entry {facts['log']['index']} of a log of {facts['log']['size']}, whose root it recomputed")
+
+
+def _policies(stand: Stand) -> Path:
+    """Where venues keep their policies and what they saw of the log."""
+    return stand.desk.root / "policies"
 
 
 def _capital(stand: Stand, picture: Path) -> list[str]:
@@ -215,7 +221,7 @@ def _decide(
     from marginseal.files import write_atomic
     from verifier.decide import decide
 
-    path = stand.desk.root / "policies" / f"{venue}.json"
+    path = _policies(stand) / f"{venue}.json"
     if not path.exists():
         write_atomic(path, desk_policy(stand.desk, stand.card, venue, minimum_pledge_ticks="100"))
     policy = read_policy(path)
@@ -224,7 +230,7 @@ def _decide(
         copy = LogCopy(client, policy.trust.log)
         if change is None:
             return decide_account(
-                copy, policy, ACCOUNT, opening, now=now, memory=stand.desk.root / "policies" / f"{venue}.checkpoint"
+                copy, policy, ACCOUNT, opening, now=now, memory=_policies(stand) / f"{venue}.checkpoint"
             )
         return decide(change(gather(copy, ACCOUNT, opening)), policy, now=int(time.time()))
 
@@ -436,7 +442,7 @@ def _margin_call(stand: Stand, venue: str, sequence: int) -> list[str]:
     from marginseal.cli.venue import read_policy, watch_account
 
     expiry = stand.desk.attestation(sequence).statement.expiry
-    policy = read_policy(stand.desk.root / "policies" / f"{venue}.json")
+    policy = read_policy(_policies(stand) / f"{venue}.json")
     moments = iter((time.time(), expiry - 300.0, float(expiry)))
     now = [next(moments)]
     seen = []
@@ -458,62 +464,38 @@ def _margin_call(stand: Stand, venue: str, sequence: int) -> list[str]:
 
 def _audit(stand: Stand) -> None:
     """Every entry of the log again, by one who holds nothing secret."""
+    from marginseal.cli.download import download_bundle
     from marginseal.cli.remote import LogCopy, connected
-    from marginseal.log.entry import ATTESTATION
+    from marginseal.cli.venue import read_policy
+    from marginseal.log.bundle import Bundle
+    from verifier.replay import replay
 
-    with timed("the auditor copies the whole log over HTTPS and replays it") as say, connected(stand.card) as client:
-        copy = LogCopy(client, stand.card.log_policy, stand.desk.root / "policies" / "venue-a.checkpoint")
-        copy.sync()
-        say(f"{copy.size()} entries lead to the signed root, which extends what venue-a has seen")
-        replayed = [
-            _replay(stand, copy, index) for index in range(copy.size()) if copy.entry(index)[1].kind == ATTESTATION
-        ]
-        say(f"{len(replayed)} attestations: epochs rebuilt byte for byte, signatures, sources and proofs hold again")
-        if replayed != list(range(1, 1 + stand.desk.last_sequence())):
-            raise MarginSealError("demo.log", "the log does not hold each attestation once, in order")
+    policies = _policies(stand)
+    trust, place = read_policy(policies / "venue-a.json").trust, stand.desk.root / "audit" / "log"
+    with timed("the auditor copies the whole log over HTTPS, with all that it names") as say:
+        seen = [(policies / f"{venue}.first").read_bytes() for venue in VENUES]
+        with connected(stand.card) as client:
+            found = download_bundle(LogCopy(client, trust.log), place, seen=seen)
+        say(f"{found.entries} entries, {found.objects} objects, and the checkpoint that the venues first saw")
+    with timed("and replays it offline: tree, chains, epochs, signatures, sources, proofs") as say:
+        report = replay(Bundle(place), trust, workers=1)
+        for finding in report.findings:
+            say(f"entry {finding.index}: {finding.message} [{finding.code}]")
+        say(f"{report.attestations} attestations hold again, {report.rebuilt} epochs rebuilt byte for byte")
+        if not report.sound or report.attestations != stand.desk.last_sequence():
+            raise MarginSealError("demo.log", "the log does not replay cleanly")
+        forged = _forged(place, stand.desk.root / "audit" / "forged")
+        if replay(Bundle(forged), trust, workers=1).sound:
+            raise MarginSealError("demo.accepted", "accepted, and must not be: a log with one byte changed")
+        say("the same log with one byte of one entry changed is found out")
 
 
-def _replay(stand: Stand, copy: LogCopy, index: int) -> int:
-    """One attestation again, from the log alone; its sequence.  MarginSealError if anything does not hold."""
-    from marginseal.cli.submit import epoch_inputs
-    from marginseal.cli.venue import published_with
-    from marginseal.records.acceptance import SourceEvidence, check_sources
-    from marginseal.records.attestation import Attestation
-    from marginseal.records.envelope import Envelope, open_signed
-    from marginseal.records.epoch import EpochRecord, rebuild
-    from marginseal.records.manifest import open_manifest
-    from marginseal.records.registry import SourceRegistry, VenueRegistry
-    from verifier.claims import compile_claims, verify_claims
-    from verifier.replay_index import Index
-    from verifier.verify import Setting
+def _forged(bundle: Path, target: Path) -> Path:
+    """A copy of a bundle whose last entry's last byte is another."""
+    import shutil
 
-    _, entry = copy.entry(index)
-    attestation, places, setting = Attestation.decode(entry.payload), Index.of(copy), Setting.default()
-    statement, risk = attestation.statement, stand.desk.operator_key()
-
-    def record(at: Position) -> Envelope:
-        return Envelope.decode(copy.entry(at.index)[1].payload)
-
-    attestation.verify_signatures([stand.card.prover_key])
-    envelope, inputs = epoch_inputs(stand.desk, copy, statement.epoch)
-    signed = open_signed(EpochRecord, envelope, [risk])
-    epoch = rebuild(signed, inputs.universe, inputs.snapshot, inputs.parameters)
-    venues = open_signed(VenueRegistry, record(places.venue_registries[statement.venue_registry]), [risk])
-    sources = open_signed(SourceRegistry, record(places.source_registries[statement.source_registry]), [risk])
-    at = places.manifests[statement.account][0]
-    manifest = open_manifest(record(at), logged=at.time, delay_s=0, previous=None)
-    compiled = compile_claims(statement, attestation.body.rules, epoch, venues=len(venues.venues))
-    published = published_with(copy, entry, statement)
-    evidence = SourceEvidence(
-        registry=sources,
-        registry_digest=statement.source_registry,
-        manifest=manifest,
-        manifest_digest=record(at).digest,
-        messages={p.message.digest: p.message for p in published},
-        n=compiled[0].circuit.n,
-        tiles=compiled[0].circuit.tiles,
-        row_proofs={p.message.digest: p.row_proof for p in published if p.row_proof is not None},
-    )
-    check_sources(statement, evidence, srs=setting.srs, curve=setting.curve)
-    verify_claims(statement, attestation.proofs, compiled, setting=setting)
-    return statement.sequence
+    shutil.copytree(bundle, target)
+    entries = target / "entries.bin"
+    data = entries.read_bytes()
+    entries.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    return target

@@ -41,14 +41,15 @@ def service_folder(root: Path, workers: int = 1) -> Path:
         "[server]",
         "processes = 1",
         "threads = 8",
-        f"port = {_free_port()}",
+        f"port = {free_port()}",
     ]
     path = root / "service.toml"
     path.write_text("\n".join(lines) + "\n")
     return path
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody had a moment ago."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return int(s.getsockname()[1])
@@ -80,7 +81,7 @@ def serving(file: Path) -> Iterator[Config]:
             _stop(process)
         if attempt + 1 < TRIES:
             text = file.read_text()
-            file.write_text(text.replace(f"port = {config.server.port}", f"port = {_free_port()}"))
+            file.write_text(text.replace(f"port = {config.server.port}", f"port = {free_port()}"))
     raise ServiceError("demo.service", f"the service does not start: see {log}")
 
 

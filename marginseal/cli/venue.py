@@ -82,6 +82,7 @@ def watch(
     end = None if seconds is None else time.monotonic() + seconds
     for event in watch_account(
         service, rules, account, lambda: _opening(pledge), memory=memory, warn_s=warn,
+        wait_s=10.0 if seconds is None else min(10.0, seconds),
         stop=lambda: end is not None and time.monotonic() > end,
     ):  # fmt: skip
         if as_json:

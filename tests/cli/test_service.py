@@ -1,0 +1,410 @@
+"""The verbs of operator, source, institution and venue against one running service, and the demo over HTTPS."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from marginseal.cli import init
+from marginseal.cli.desk import Desk
+from marginseal.cli.office import office_of, publish_desk_epoch
+from marginseal.cli.remote import LogCopy, connected, read_card
+from marginseal.cli.story_service import free_port, service_folder, serving
+from marginseal.cli.submit import Wanted, follow_epochs, recover
+from marginseal.cli.venue import desk_policy, read_policy, watch_account
+from marginseal.errors import InputError, ProofRejected
+from marginseal.files import write_atomic
+from marginseal.market.build import build_epoch
+from marginseal.market.epoch import encode
+from marginseal.market.example import SOURCES, ExampleMarket, example_market
+from marginseal.market.parameters import parameters_json
+from marginseal.market.snapshot import Snapshot, snapshot_json
+from server.client import Client
+from server.config import Config
+from tests.cli.conftest import Run
+
+RULE = "worst_case_limits"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A running service, the file that configures it, and one desk that plays every party."""
+
+    config: Config
+    file: Path
+    desk: Desk
+    market: ExampleMarket
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    root = tmp_path_factory.mktemp("verbs")
+    at = int(time.time()) - 60
+    desk, market = Desk(root / "desk"), example_market(at)
+    init.make_desk(desk, "fund-1", at=at)
+    write_atomic(desk.epoch_file, encode(market.epoch))
+    file = service_folder(root / "service")
+    with serving(file) as config:
+        yield Place(config, file, desk, market)
+
+
+@pytest.fixture(scope="module")
+def admitted(place: Place) -> Place:
+    """Registered, published, its sources' statements posted."""
+    from marginseal.cli.main import app
+
+    root, service = place.desk.root, str(place.file)
+    steps = [
+        ["office", "admit", str(root), "--config", service],
+        ["office", "card", "--config", service, "--out", str(root / "service.json")],
+        *(["source", "sign", source, "--desk", str(root)] for source in SOURCES),
+    ]
+    for step in steps:
+        app(step, standalone_mode=False)
+    return place
+
+
+def submit(run: Run, desk: Desk, *options: object) -> dict[str, object]:
+    told = run("submit", "--rule", RULE, "--desk", desk.root, "--json", *options)
+    assert told.status == 0, told.err
+    body = json.loads(told.out)
+    assert isinstance(body, dict)
+    return body
+
+
+def test_submit_saves_what_the_log_took(run: Run, admitted: Place) -> None:
+    desk = admitted.desk
+    body = submit(run, desk)
+    sequence = desk.last_sequence()
+    assert body["sequence"] == sequence
+    for suffix in (".json", ".receipt", ".head"):
+        assert desk.attestation_file(sequence).with_suffix(suffix).exists()
+    assert desk.attestation(sequence).statement.digest.hex() == body["statement"]
+    assert desk.schedule(sequence)
+    assert all(f.stem.isdigit() for f in (desk.root / "account" / "schedules").iterdir())
+
+
+def test_why_it_was_refused_is_for_the_owner_alone(run: Run, admitted: Place, tmp_path: Path) -> None:
+    pledges = tmp_path / "pledges.json"
+    amounts = {"venue-a": "600000.00", "venue-b": "90000000.00"}
+    pledges.write_text(json.dumps({"format": "marginseal-pledges-1", "pledges": amounts}))
+    before = admitted.desk.last_sequence()
+    told = run("submit", "--rule", RULE, "--desk", admitted.desk.root, "--pledges", pledges, "--json")
+    assert told.status == 6
+    error = json.loads(told.err)["error"]
+    assert error["code"] == "rule.unsatisfied"
+    assert error["line"]
+    assert not any(c.isdigit() for c in told.err)  # the shortfall is for a terminal, and this is none
+    assert admitted.desk.last_sequence() == before
+
+
+def test_a_run_that_broke_off_loses_no_schedule(run: Run, admitted: Place) -> None:
+    desk = admitted.desk
+    body = submit(run, desk)
+    sequence = desk.last_sequence()
+    schedule = desk.schedule_file(sequence).read_bytes()
+
+    def forget() -> None:
+        for suffix in (".json", ".receipt", ".head"):
+            desk.attestation_file(sequence).with_suffix(suffix).unlink(missing_ok=True)
+
+    # As if the process had died between the submission and its answer.
+    forget()
+    desk.schedule_file(sequence).replace(desk.root / "account" / "schedules" / f"{body['statement']}.bin")
+    assert submit(run, desk)["sequence"] == sequence + 1
+    assert desk.schedule_file(sequence).read_bytes() == schedule
+    assert desk.attestation(sequence).statement.digest.hex() == body["statement"]
+
+    # Without the schedule the attestation is not taken for the desk's own.
+    last = desk.last_sequence()
+    sequence = last
+    kept = desk.schedule_file(last).read_bytes()
+    forget()
+    desk.schedule_file(last).unlink()
+    card = read_card(desk.root / "service.json")
+    with connected(card) as client:
+        with pytest.raises(InputError) as refused:
+            recover(desk, client, card)
+        assert refused.value.code == "submit.schedule"
+        write_atomic(desk.schedule_file(last), kept, private=True)
+        assert recover(desk, client, card) == 1
+
+
+def test_a_venue_decides_by_its_policy_alone(run: Run, admitted: Place, tmp_path: Path) -> None:
+    desk = admitted.desk
+    if not desk.last_sequence():
+        submit(run, desk)
+    root, card = desk.root, read_card(desk.root / "service.json")
+    assert run("open", "pledge", "venue-a", "--desk", root).status == 0
+    assert run("open", "pledge", "venue-b", "--desk", root).status == 0
+    policy = tmp_path / "policy.json"
+
+    def decide(opening: str = "venue-a", **changes: object) -> tuple[int, dict[str, object]]:
+        policy.write_bytes(desk_policy(desk, card, "venue-a", **changes))
+        opened = root / "opened" / f"{opening}.json"
+        told = run(
+            "venue", "decide", "--policy", policy, "--account", "fund-1", "--pledge", opened, "--memory",
+            tmp_path / "seen", "--card", root / "service.json", "--json",
+        )  # fmt: skip
+        return told.status, json.loads(told.out)
+
+    def codes(verdict: dict[str, object]) -> set[str]:
+        assert isinstance(verdict["reasons"], list)
+        return {reason["code"] for reason in verdict["reasons"]}
+
+    status, verdict = decide()
+    assert (status, verdict["accepted"]) == (0, True)
+    assert isinstance(verdict["facts"], dict)
+    assert verdict["facts"]["pledge_ticks"] == 60_000_000
+    assert verdict["facts"]["hold_until"] is not None
+    assert (tmp_path / "seen").exists()
+
+    status, verdict = decide(minimum_pledge_ticks="60000001")
+    assert (status, codes(verdict)) == (8, {"decide.pledge"})
+    status, verdict = decide(opening="venue-b")
+    assert (status, codes(verdict)) == (8, {"pledge.venue"})
+    status, verdict = decide(sources={"custodian": None, "venue-a": None})
+    assert (status, codes(verdict)) == (8, {"decide.source"})
+    status, verdict = decide(provers=["00" * 31 + "01"])
+    assert (status, codes(verdict)) == (8, {"signature.threshold"})
+
+
+def test_a_venue_that_watches_sees_the_margin_call(run: Run, admitted: Place, tmp_path: Path) -> None:
+    desk = admitted.desk
+    if not desk.last_sequence():
+        submit(run, desk)
+    card, path = read_card(desk.root / "service.json"), tmp_path / "policy.json"
+    path.write_bytes(desk_policy(desk, card, "venue-a", minimum_pledge_ticks="0"))
+    told = run(
+        "venue", "watch", "--policy", path, "--account", "fund-1", "--seconds", "1", "--card",
+        desk.root / "service.json", "--json",
+    )  # fmt: skip
+    assert json.loads(told.out.splitlines()[0])["event"] == "accepted"
+
+    expiry = desk.attestation(desk.last_sequence()).statement.expiry
+    times = [time.time(), expiry - 601.0, expiry - 599.0, expiry - 1.0, float(expiry), expiry + 5.0]
+    moment, events, rounds = 0, [], 0
+
+    def stop() -> bool:
+        nonlocal moment, rounds
+        moment, rounds = min(rounds, len(times) - 1), rounds + 1
+        return rounds > len(times) + 2
+
+    for event in watch_account(
+        card, read_policy(path), "fund-1", lambda: None, stop=stop, clock=lambda: times[moment], wait_s=0.0
+    ):
+        events.append((event["event"], moment))
+    assert events == [("accepted", 0), ("expiring", 2), ("margin-call", 4)]
+
+
+class Lying(Client):
+    """A service that serves another log than the one it signed."""
+
+    change_entry = change_object = False
+
+    def entries(self, start: int) -> list[tuple[int, int, bytes]]:
+        page = super().entries(start)
+        if self.change_entry and page:
+            index, moment, data = page[-1]
+            page[-1] = (index, moment + 1, data)
+        return page
+
+    def object(self, digest: bytes) -> bytes:
+        data = super().object(digest)
+        return data[:-1] + bytes([data[-1] ^ 1]) if self.change_object else data
+
+
+def test_a_copy_of_the_log_is_held_against_its_signed_root(run: Run, admitted: Place, tmp_path: Path) -> None:
+    card = read_card(admitted.desk.root / "service.json")
+    client = Lying(card.url, ca=card.ca)
+    try:
+        honest = LogCopy(client, card.log_policy, tmp_path / "seen")
+        assert honest.sync() == honest.size() > 0
+        note = client.checkpoint()
+        for index in range(honest.size()):
+            assert honest.receipt(index, note) == client.receipt(index)
+        digest = next(d for _, entry in honest.items(0, honest.size()) for d in entry.dependencies)
+
+        client.change_object = True
+        with pytest.raises(ProofRejected) as refused:
+            honest.object(digest)
+        assert refused.value.code == "log.object"
+
+        client.change_entry = True
+        with pytest.raises(ProofRejected) as refused:
+            LogCopy(client, card.log_policy).sync()
+        assert refused.value.code == "log.root"
+    finally:
+        client.close()
+
+
+def publish(place: Place, snapshot: Snapshot, folder: Path) -> None:
+    """The operator logs the epoch of a snapshot."""
+    other = Desk(folder)
+    (folder / "keys").mkdir(parents=True)
+    for name in ("keys/operator.json", "keys/passphrase"):
+        (folder / name).write_bytes((place.desk.root / name).read_bytes())
+    (folder / "snapshot.json").write_bytes(snapshot_json(snapshot))
+    (folder / "parameters.json").write_bytes(parameters_json(place.market.parameters))
+    other.epoch_file.write_bytes(encode(build_epoch(place.market.universe, snapshot, place.market.parameters)))
+    with office_of(place.config) as office:
+        publish_desk_epoch(office, other)
+
+
+def test_following_answers_markets_and_not_probes(run: Run, admitted: Place, tmp_path: Path) -> None:
+    desk, epoch, market = admitted.desk, admitted.market.epoch, admitted.market
+    body = {
+        "format": "marginseal-client-policy-1",
+        "operators": {epoch.operator: desk.operator_key().raw.hex()},
+        "universes": [epoch.universe_digest.hex()],
+        "rules": [{"name": RULE, "parameters": {}}],
+        "parameters": [epoch.parameters_digest.hex()],
+        "bounds": {name: [value, value] for name, value in epoch.parameters.items()},
+        "deviation_permille": 10,
+        "volatility_permille": 10,
+        "max_age_s": 3600,
+        "spacing_s": 0,
+        "answers": 10,
+        "window_s": 3600,
+    }
+    (tmp_path / "policy.json").write_text(json.dumps(body))
+    card, before = read_card(desk.root / "service.json"), desk.last_sequence()
+    probe = {s: replace(i, price=i.price * 1.02) for s, i in market.snapshot.index.items()}
+    snapshots = [
+        replace(market.snapshot, name="later", time=epoch.time + 20),
+        replace(market.snapshot, name="probe", time=epoch.time + 30, index=probe),
+    ]
+    done: list[dict[str, Any]] = []
+    for number, snapshot in enumerate(snapshots):
+        done += follow_epochs(
+            desk,
+            card,
+            Wanted((RULE,)),
+            tmp_path / "policy.json",
+            desk.root / "snapshot.json",
+            epochs=1,
+            ready=partial(publish, admitted, snapshot, tmp_path / f"operator-{number}"),
+        )
+    answered, refused = done
+    assert answered["answered"], answered
+    assert answered["sequence"] == before + 1
+    assert not refused["answered"]
+    assert refused["code"] == "probe.price"
+    assert desk.last_sequence() == before + 1
+
+
+def test_an_operator_step_by_step(run: Run, admitted: Place, tmp_path: Path) -> None:
+    service = ("--config", admitted.file)
+    key = "11" * 32
+
+    def office(*step: object) -> int:
+        return run("office", *step, *service).status
+
+    assert office("register-venue", "venue-x", key) == 0
+    assert office("register-venue", "venue-x", "22" * 32) == 8  # the name is taken
+    assert office("register-venue", "venue-y", key) == 8  # the key is taken
+    assert office("suspend", "venue", "venue-x") == 0
+    assert office("resume", "venue", "venue-x") == 0
+    assert office("add-key", "venue", "venue-x", "33" * 32) == 0
+    assert office("revoke-key", "0" * 32) == 8
+    assert office("remove", "venue", "venue-x") == 0
+    assert office("resume", "venue", "venue-x") == 8
+    assert office("register-source", "source-x", admitted.desk.root / "keys" / "venue-venue-a.json") == 3
+    assert office("requeue", "nothing") == 8
+    assert office("rotate-prover-key", "--grace", "60") == 0
+    submit(run, admitted.desk)  # sealed to the new key
+
+    told = json.loads(run("office", "trail", *service, "--json").out)["trail"]
+    actions = [row["action"] for row in told]
+    assert actions[-6:] == ["register", "suspend", "resume", "add-key", "remove", "rotate-prover-key"]
+    assert [row["number"] for row in told] == list(range(1, len(told) + 1))
+
+
+def test_who_is_no_operator_does_nothing(run: Run, admitted: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = admitted.desk.root
+    monkeypatch.setenv("MARGINSEAL_PASSPHRASE", (root / "keys" / "passphrase").read_text().strip())
+    told = run(
+        "office", "suspend", "account", "fund-1", "--config", admitted.file, "--key", root / "keys" / "operator.json"
+    )
+    assert told.status == 8
+    assert "operator.unknown" in told.err
+
+
+def test_a_service_starts_on_keys_that_somebody_put_there(run: Run, tmp_path: Path) -> None:
+    told = run("serve", "--data", tmp_path / "data")
+    assert told.status == 3
+    assert "serve.keys" in told.err
+    assert not (tmp_path / "data").exists()
+
+
+def test_keys_are_taken_on_first_use_and_said_so(run: Run, admitted: Place, tmp_path: Path) -> None:
+    card = read_card(admitted.desk.root / "service.json")
+    policy = tmp_path / "policy.json"
+    policy.write_bytes(desk_policy(admitted.desk, card, "venue-a"))
+    pinned = tmp_path / "card.json"
+    told = run(
+        "venue",
+        "decide",
+        "--policy",
+        policy,
+        "--account",
+        "nobody",
+        "--url",
+        card.url,
+        "--ca",
+        card.ca,
+        "--card",
+        pinned,
+    )
+    assert told.status == 10
+    assert "service.no-attestation" in told.err
+    assert "first use" in told.err
+    taken = read_card(pinned)
+    assert (taken.url, taken.log_key, taken.prover_key) == (card.url, card.log_key, card.prover_key)
+
+
+@pytest.mark.slow
+def test_the_first_run_makes_what_is_missing_and_stops_when_told(tmp_path: Path) -> None:
+    environment = os.environ | {"MARGINSEAL_SERVER__PORT": str(free_port()), "MARGINSEAL_WORKER__PROCESSES": "1"}
+    command = [sys.executable, "-m", "marginseal.cli", "serve", "--data", str(tmp_path / "data"), "--development"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as p:
+        assert p.stdout is not None
+        said = []
+        for line in p.stdout:
+            said.append(line)
+            if line.startswith("serving "):
+                break
+        time.sleep(2)
+        p.send_signal(signal.SIGTERM)
+        assert p.wait(60) == 0
+    made = "".join(said)
+    assert made.count("DEVELOPMENT") == 7
+    assert (tmp_path / "data" / "keys" / "log.key").exists()
+
+
+@pytest.mark.slow
+def test_the_demo_plays_over_https(run: Run, tmp_path: Path) -> None:
+    told = run("demo", "--keep", tmp_path / "demo", "--picture", tmp_path / "capital.png")
+    assert told.status == 0, told.err
+    assert (tmp_path / "capital.png").read_bytes().startswith(b"\x89PNG")
+    for said in (
+        "17 tried, 17 refused",
+        "submission.sequence-taken",
+        "log.payload",
+        "accept.left-out",
+        "venue-a: margin-call",
+        "venue-b: margin-call",
+        "2 attestations hold again",
+    ):
+        assert said in told.out, said
