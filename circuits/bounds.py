@@ -84,6 +84,15 @@ def _check_form(circuit: Circuit) -> None:
         "circuit.form",
         "a bound vector combines vectors that do not exist, or that another one has",
     )
+    _require(
+        all(
+            [factor for _, factor in b.combination] == [1] and not circuit.vectors[b.combination[0][0]].signed
+            for b in circuit.bound
+            if b.role != Role.HOLDINGS
+        ),
+        "circuit.form",
+        "a pledge that could be negative would lend to another",
+    )
     _require(len(circuit.constants) == circuit.equations, "circuit.form", "not one constant an equation")
     _check_inputs(circuit)
 

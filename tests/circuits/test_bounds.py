@@ -204,6 +204,9 @@ def test_12_4_an_empty_circuit() -> None:
         {"bound": (Bound(Role.PLEDGES, 0, ((0, 1),)),)},
         {"bound": (Bound(Role.HOLDINGS, 0, ((0, 1),)), Bound(Role.PREVIOUS_PLEDGES, 0, ((1, 1),)))},
         {"kind": Kind.ATTESTATION},
+        {"bound": (Bound(Role.HOLDINGS, 0, ((1, 1),)), Bound(Role.PLEDGES, 0, ((0, 1),)))},  # signed
+        {"bound": (Bound(Role.HOLDINGS, 0, ((0, 1),)), Bound(Role.PLEDGES, 0, ((1, -1),)))},
+        {"bound": (Bound(Role.HOLDINGS, 0, ((0, 1),)), Bound(Role.PLEDGES, 0, ((1, 2),)))},
     ],
 )
 def test_a_form_that_is_none(changes: dict[str, Any]) -> None:
