@@ -43,8 +43,20 @@ def compile_claim(rule: RuleRef, tier: Tier, epoch: RiskEpoch, *, venues: int, l
     )
 
 
+def check_attests(statement: Statement) -> None:
+    """Some claim is an attestation's.  PolicyError claim.no-attestation.
+
+    Only these circuits bind the pledges, and the predecessor's when linked: in a chain, a statement of disclosures
+    alone would replace a pledge schedule by any other, and nothing would have been proven about it."""
+    if all(claim.kind != Kind.ATTESTATION for claim in statement.claims):
+        raise PolicyError("claim.no-attestation", "disclosures accompany an attestation; no claim of this one is one")
+
+
 def check_epoch(statement: Statement, epoch: RiskEpoch) -> None:
-    """The statement is about this epoch, in its unit.  PolicyError claim.epoch, .universe, .unit."""
+    """The statement attests something about this epoch, in its unit.
+
+    PolicyError claim.no-attestation, claim.epoch, .universe, .unit."""
+    check_attests(statement)  # here, so that prover, venue and auditor all ask
     if statement.epoch != epoch.digest:
         raise PolicyError("claim.epoch", "the statement names another epoch")
     if statement.universe != epoch.universe_digest:
