@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
 
 import sqlalchemy as sa
 
+from marginseal.errors import ServiceError
 from marginseal.log.entry import ATTESTATION, Entry
 from server.jobs import LeaseQueue
 from server.main import close_log, limits, make_worker, open_log, unlock_worker_keys
@@ -139,3 +142,24 @@ def test_a_restart_with_a_full_queue_finishes_all_of_it(tmp_path: Path) -> None:
             status = s.client(account).wait(one, timeout_s=120)
             assert status["state"] == "attested", s.said()
         assert sorted(attested(s)) == sorted((a.name, n) for a in accounts for n in (1, 2, 3))
+
+
+def test_a_killed_master_takes_its_processes_along_and_frees_the_port(tmp_path: Path) -> None:
+    """Even with a caller waiting in a long poll: the next master serves at once."""
+    with site(tmp_path) as s:
+        master = s.serve()
+        waiting = threading.Thread(target=lambda: suppress_unreachable(s))
+        waiting.start()
+        time.sleep(0.5)
+        assert s.stop(master, 9) == -9
+        started = time.monotonic()
+        s.serve()
+        assert s.client(patience_s=10).log_key()
+        assert time.monotonic() - started < 15
+        waiting.join(10)
+        assert not waiting.is_alive()
+
+
+def suppress_unreachable(s: Site) -> None:
+    with contextlib.suppress(ServiceError):
+        s.client(patience_s=0).newest_record("key-changes", wait_s=25)

@@ -156,6 +156,7 @@ def test_another_authority_is_another_request(served: Site, client: Recorder, ac
     request.url = str(url).replace("127.0.0.1", "other.example")
     sign(request, account.key)
     request.url = url
+    request.headers["Host"] = f"other.example:{served.config.server.port}"
     refused(client.deliver(request))
 
 
