@@ -20,7 +20,7 @@ from marginseal.records.document import MAX_INTEGER, MAX_TIME, is_name
 from marginseal.records.envelope import Envelope, open_signed
 from marginseal.records.keys import Purpose
 from marginseal.records.registry import VenueRegistry
-from marginseal.records.statement import Continuity, Release, Statement
+from marginseal.records.statement import Continuity, Kind, Release, Statement
 
 _KEYS = ("account", "issued", "nonce", "releases", "row", "statement", "venue")
 _WHOLE = "the whole pledge"
@@ -113,6 +113,8 @@ def continuity_faults(
         yield PolicyError("continuity.sequence", "not the next attestation of the same account")
     if statement.prev != previous.digest:
         yield PolicyError("continuity.prev", "the attestation names another predecessor")
+    if all(claim.kind != Kind.ATTESTATION for claim in previous.claims):
+        yield PolicyError("continuity.disclosure", "the predecessor proves nothing about its pledges")
     if statement.cut_time < previous.cut_time:
         yield PolicyError("continuity.cut", "the cut lies before the predecessor's")
     venues, older = registries.get(statement.venue_registry), registries.get(previous.venue_registry)
@@ -125,6 +127,9 @@ def continuity_faults(
         if statement.cut_time < previous.expiry:
             yield PolicyError("continuity.expired", "the predecessor has not expired at the cut")
         return
+    if statement.expiry < previous.expiry:
+        # Else the next but one could say "expired" while a venue still counts on the pledge of this one's predecessor.
+        yield PolicyError("continuity.shortened", "it expires before its predecessor: a pledge would end early")
     if (statement.currency, statement.tick, n) != (previous.currency, previous.tick, previous_n):
         yield PolicyError(
             "continuity.unit", "the currency, tick or number of rows changed before the predecessor expired"
@@ -137,7 +142,7 @@ def continuity_faults(
         yield PolicyError("continuity.link", "linked to another pledge commitment than the predecessor's")
     for release in statement.releases:
         try:
-            _check_release(release, previous, older, releases)
+            _check_release(release, previous, venues, releases)
         except (PolicyError, ProofRejected, DecodeError) as e:
             yield e
 

@@ -14,7 +14,7 @@ from marginseal.records.continuity import PledgeRelease, check_continuity, conti
 from marginseal.records.envelope import Envelope, sign
 from marginseal.records.keys import Role
 from marginseal.records.registry import RegisteredVenue, VenueRegistry
-from marginseal.records.statement import Continuity, Release, Statement
+from marginseal.records.statement import Continuity, Kind, Release, Statement
 from tests.records.world import (
     CUT,
     EXPIRY,
@@ -117,6 +117,30 @@ def test_12_5_a_pledge_lowered_without_release() -> None:
     assert codes(linked(listed=listed)) == ["release.missing"]
 
 
+def test_12_5_a_pledge_does_not_end_before_its_attestation() -> None:
+    """Shortened once, the next but one is "expired" while a venue still counts on the first one's pledge."""
+    assert codes(following(Continuity.SAME, expiry=EXPIRY - 1)) == ["continuity.shortened"]
+    assert codes(linked(GOOD, expiry=EXPIRY - 1), releases={GOOD.digest: GOOD}) == ["continuity.shortened"]
+    assert codes(following(Continuity.SAME, expiry=EXPIRY)) == []
+
+
+def test_12_5_a_disclosure_alone_carries_no_pledges_on() -> None:
+    """Its circuits bind no pledges, so its commitment is anything the owner liked."""
+    bare = replace(FIRST, claims=tuple(replace(c, kind=Kind.DISCLOSURE) for c in FIRST.claims))
+    assert codes(following(Continuity.SAME, prev=bare.digest), bare) == ["continuity.disclosure"]
+
+
+def test_a_release_is_signed_by_the_venue_of_today() -> None:
+    """The venue's key changed since the predecessor: its old one, perhaps stolen, releases nothing."""
+    new_key = key(Role.VENUE, "venue-a, rotated")
+    rotated = VenueRegistry("risk", 2, CUT, (RegisteredVenue("venue-a", new_key.public), *VENUE_REGISTRY.venues[1:]))
+    digest = sign(rotated, [OPERATOR]).digest
+    registries = REGISTRIES | {digest: rotated}
+    for signed, expected in ((GOOD, ["signature.threshold"]), (sign(release(), [new_key]), [])):
+        statement = linked(signed, venue_registry=digest)
+        assert codes(statement, releases={signed.digest: signed}, registries=registries) == expected
+
+
 def test_after_expiry_anything_follows() -> None:
     late = {"cut_time": EXPIRY, "expiry": EXPIRY + 3600, "pledge": LOWER}
     assert codes(following(Continuity.EXPIRED, **late)) == []
@@ -201,16 +225,6 @@ def test_venues_keep_their_rows() -> None:
         statement = following(Continuity.SAME, venue_registry=digest)
         assert codes(statement, registries={**REGISTRIES, digest: registry}) == expected
         assert codes(statement) == ["continuity.registry"]
-
-
-def test_a_release_is_read_in_the_registry_of_the_statement_it_releases() -> None:
-    """venue-a's key changed since: the release of the old pledge is by whoever the old registry names."""
-    rotated = (RegisteredVenue("venue-a", key(Role.VENUE, "new").public), *VENUE_REGISTRY.venues[1:])
-    registry = VenueRegistry("risk", 2, CUT, rotated)
-    digest = sign(registry, [OPERATOR]).digest
-    registries = {**REGISTRIES, digest: registry}
-    statement = linked(GOOD, venue_registry=digest)
-    assert codes(statement, releases={GOOD.digest: GOOD}, registries=registries) == []
 
 
 def test_releases_round_trip_and_refuse() -> None:
