@@ -21,8 +21,9 @@ from marginseal.errors import InputError
 
 if TYPE_CHECKING:
     from marginseal.log.log import Log
-    from marginseal.log.note import Signer
+    from marginseal.log.note import Signer, VerifierKey
     from marginseal.records.attestation import Attestation
+    from marginseal.records.keys import PublicKey
 
 ORIGIN = "desk.example/log"
 app = typer.Typer(help="A desk's own log: append, checkpoint, export, a policy to start from.", no_args_is_help=True)
@@ -188,6 +189,11 @@ def _objects(desk: Desk, attestation: Attestation, record: bytes) -> list[bytes]
 
 
 def desk_policy(desk: Desk, venue: str) -> dict[str, Any]:
+    """A policy document that trusts the desk's own prover and log."""
+    return policy_document(desk, venue, prover=desk.prover_key(), log_key=signer(desk).key)
+
+
+def policy_document(desk: Desk, venue: str, *, prover: PublicKey, log_key: VerifierKey) -> dict[str, Any]:
     """A policy document (docs/formats.md) with what the desk pins; ages that suit an hourly epoch."""
     from marginseal.algebra.srs import ceremony
     from verifier.policy import FORMAT
@@ -201,7 +207,7 @@ def desk_policy(desk: Desk, venue: str) -> dict[str, Any]:
         "venue": venue,
         "srs": ceremony().digest.hex(),
         "operators": [desk.operator_key().raw.hex()],
-        "provers": [desk.prover_key().raw.hex()],
+        "provers": [prover.raw.hex()],
         "oracles": None,
         "rules": [{"name": name, "parameters": {}, "tiers": ["initial"]} for name in rules],
         "sources": dict.fromkeys(sorted(listed)),
@@ -216,8 +222,8 @@ def desk_policy(desk: Desk, venue: str) -> dict[str, Any]:
         "min_life_s": 60,
         "manifest_delay_s": 86_400,
         "log": {
-            "origin": ORIGIN,
-            "keys": [str(signer(desk).key)],
+            "origin": log_key.name,
+            "keys": [str(log_key)],
             "witnesses": [],
             "threshold": 0,
             "max_age_s": 600,

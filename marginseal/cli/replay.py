@@ -1,5 +1,6 @@
 """`marginseal replay BUNDLE`: every attestation of a log again, offline; what fails, and why.
 
+With `--url` the log is first copied from the service into BUNDLE, a new folder, with all that it names.
 Exit status 0: nothing is wrong.  7: something is; every failing entry is named.  Whom to believe comes from a policy
 file (docs/formats.md), never from the bundle.
 """
@@ -17,6 +18,7 @@ from marginseal.cli.output import AsJson, emit
 from marginseal.errors import ProofRejected
 
 if TYPE_CHECKING:
+    from verifier.policy import Trust
     from verifier.replay import Progress
 
 SHOWN = 50
@@ -25,6 +27,11 @@ SHOWN = 50
 def replay(
     bundle: Annotated[Path, typer.Argument(help="Folder that `marginseal log export` or the service wrote.")],
     policy: Annotated[Path, typer.Option(help="Policy file: whom to believe.")],
+    url: Annotated[str | None, typer.Option("--url", help="Copy the log of this service into BUNDLE first.")] = None,
+    ca: Annotated[Path | None, typer.Option("--ca", help="Certificate authority to trust with --url.")] = None,
+    seen: Annotated[
+        list[Path] | None, typer.Option(help="With --url: signed checkpoints from earlier visits, or of others.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default one for each core.")] = None,
     report: Annotated[Path | None, typer.Option(help="Where the JSON report goes.")] = None,
     page: Annotated[Path | None, typer.Option(help="Where the page with figures goes, HTML.")] = None,
@@ -39,6 +46,8 @@ def replay(
     from verifier.replay import replay as run
 
     trust = parse_policy(read_bytes(policy, limit=2**22, what="policy")).trust
+    if url is not None:
+        _fetch(url, ca, trust, bundle, seen or [])
     with _moving(quiet=as_json) as step:
         found = run(Bundle(bundle), trust, workers=workers, progress=step)
     body = found.document()
@@ -49,6 +58,22 @@ def replay(
     emit(body, as_json, _tell)
     if not found.sound:
         raise typer.Exit(ProofRejected.exit_status)
+
+
+def _fetch(url: str, ca: Path | None, trust: Trust, bundle: Path, seen: list[Path]) -> None:
+    """The whole log of a service, held against the signed root that the policy's log keys vouch for."""
+    from marginseal.cli.download import download_bundle
+    from marginseal.cli.remote import LogCopy
+    from marginseal.files import read_bytes
+    from marginseal.log.note import MAX_NOTE_BYTES
+    from server.client import Client
+
+    notes = [read_bytes(path, limit=MAX_NOTE_BYTES, what="checkpoint") for path in seen]
+    client = Client(url, ca=ca)
+    try:
+        download_bundle(LogCopy(client, trust.log), bundle, seen=notes)
+    finally:
+        client.close()
 
 
 @contextmanager

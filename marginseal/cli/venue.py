@@ -312,38 +312,9 @@ def desk_policy(desk: Desk, card: Card, venue: str, **changes: Any) -> bytes:
     `changes` replace members of the document."""
     import json
 
-    from marginseal.algebra.srs import ceremony
-    from verifier.policy import FORMAT
+    from marginseal.cli.log import policy_document
 
-    sources, venues = desk.sources()[0], desk.venues()[0]
-    manifest = desk.manifest()[0]
-    body: dict[str, Any] = {
-        "format": FORMAT,
-        "venue": venue,
-        "srs": ceremony().digest.hex(),
-        "operators": [desk.operator_key().raw.hex()],
-        "provers": [card.prover_key.raw.hex()],
-        "oracles": None,
-        "rules": [{"name": "worst_case_limits", "parameters": {}, "tiers": ["initial"]}],
-        "sources": {s.id: None for s in sources.sources},
-        "accounts": {manifest.account: manifest.keys[0].raw.hex()},
-        "listed_as": venue if venue in {s.id for s in sources.sources} else None,
-        "registries": {"sources": sources.version, "venues": venues.version},
-        "hold": True,
-        "minimum_pledge_ticks": "1",
-        "epoch_max_age_s": 3600,
-        "epoch_lag_s": 600,
-        "coherence_window_s": 3600,
-        "min_life_s": 0,
-        "manifest_delay_s": 3600,
-        "log": {
-            "origin": card.log_policy.origin,
-            "keys": [card.log_key],
-            "witnesses": [],
-            "threshold": 0,
-            "max_age_s": 600,
-        },
-    }
+    body = policy_document(desk, venue, prover=card.prover_key, log_key=card.log_policy.log_keys[0])
     return json.dumps(body | changes, indent=2).encode() + b"\n"
 
 

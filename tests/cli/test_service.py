@@ -254,6 +254,19 @@ def test_a_copy_of_the_log_is_held_against_its_signed_root(run: Run, admitted: P
         client.close()
 
 
+def test_an_auditor_replays_over_https(run: Run, admitted: Place, tmp_path: Path) -> None:
+    desk = admitted.desk
+    if not desk.last_sequence():
+        submit(run, desk)
+    card, policy = read_card(desk.root / "service.json"), tmp_path / "policy.json"
+    policy.write_bytes(desk_policy(desk, card, "venue-a"))
+    service = ("--policy", policy, "--url", card.url, "--ca", card.ca, "--workers", "1", "--json")
+    told = run("replay", tmp_path / "bundle", *service)
+    assert told.status == 0, told.out
+    assert json.loads(told.out)["attestations"] == desk.last_sequence()
+    assert run("replay", tmp_path / "bundle", *service).status == 3  # never over a bundle that is there
+
+
 def publish(place: Place, snapshot: Snapshot, folder: Path) -> None:
     """The operator logs the epoch of a snapshot."""
     other = Desk(folder)
