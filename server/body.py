@@ -10,6 +10,13 @@ from flask import Request
 
 from server.problem import Refusal
 
+RECEIVED = "marginseal.received"
+"""In the WSGI environment: what to call when the request has been read, so that its deadline ends (web.py)."""
+
+
+def _nobody_waits() -> None:
+    """Outside our own server there is no deadline."""
+
 
 def refuse_body(request: Request) -> None:
     """For methods that take none: Refusal 400 body.not-allowed."""
@@ -39,4 +46,5 @@ def read_body(request: Request, *, limit: int, media_type: str) -> bytes:
     data = request.environ["wsgi.input"].read(length) if length else b""
     if len(data) != length:
         raise Refusal(400, "body.truncated", "The body ended before its announced length.")
+    request.environ.get(RECEIVED, _nobody_waits)()
     return bytes(data)

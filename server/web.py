@@ -24,6 +24,7 @@ from gunicorn.glogging import Logger
 from gunicorn.http import errors as http_errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from server.body import RECEIVED
 from server.config import Config
 from server.harden import end_with_parent
 from server.problem import MIMETYPE, problem_bytes
@@ -79,9 +80,11 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]
         inner: Wsgi = self.app.wsgi()
 
         def received(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-            # The application calls this when it has the whole body; from then on the time is the server's own.
+            # From here on the time is the server's own; with a body, from when the application has read it.
             fd = environ["gunicorn.socket"].fileno()
-            environ["marginseal.received"] = lambda: self.deadlines.arm(fd, self.app.service.server.request_timeout_s)
+            environ[RECEIVED] = lambda: self.deadlines.arm(fd, self.app.service.server.request_timeout_s)
+            if environ.get("CONTENT_LENGTH", "0") in ("", "0") and "HTTP_TRANSFER_ENCODING" not in environ:
+                environ[RECEIVED]()
             return inner(environ, start)
 
         self.wsgi = received

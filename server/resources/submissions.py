@@ -82,9 +82,6 @@ def submit(header: WriteHeaders) -> Response:
     caller, body = s.signatures.writer(
         request, s.writes, limit=limit, media_type=MEDIA_TYPE, covered=("idempotency-key",)
     )
-    received = request.environ.get("marginseal.received")
-    if received is not None:
-        received()
     name, new = accept(
         s.store,
         s.queue,

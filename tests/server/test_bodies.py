@@ -82,6 +82,14 @@ def test_headers_that_dribble_in_are_cut_off(served: Site) -> None:
     assert time.monotonic() - started < 8
 
 
+def test_a_caller_who_waits_for_news_is_not_cut_off(served: Site) -> None:
+    """A long poll may last longer than a request may take to arrive."""
+    assert served.config.server.long_poll_s > served.config.server.receive_timeout_s
+    started = time.monotonic()
+    assert served.client(patience_s=0).newest_record("key-changes", wait_s=20) is None
+    assert time.monotonic() - started >= served.config.server.long_poll_s
+
+
 def test_a_handshake_that_never_comes_does_not_hold_the_server(served: Site) -> None:
     threads = served.config.server.threads
     idle = [socket.create_connection(("127.0.0.1", served.config.server.port)) for _ in range(3 * threads)]

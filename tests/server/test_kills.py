@@ -121,10 +121,17 @@ def is_worker(pid: int, s: Site) -> bool:
     """A spawned child of this site's own supervisor."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        parent = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
-    except (OSError, ValueError):
+    except OSError:
         return False
-    return b"spawn_main" in command and parent in {p.pid for p in s.processes}
+    return b"spawn_main" in command and parent_of(pid) in {p.pid for p in s.processes}
+
+
+def parent_of(pid: int) -> int:
+    """0 for a process that is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    except (OSError, ValueError):
+        return 0
 
 
 def test_a_restart_with_a_full_queue_finishes_all_of_it(tmp_path: Path) -> None:
@@ -151,13 +158,22 @@ def test_a_killed_master_takes_its_processes_along_and_frees_the_port(tmp_path: 
         waiting = threading.Thread(target=lambda: suppress_unreachable(s))
         waiting.start()
         time.sleep(0.5)
+        children = children_of(master.pid)
+        assert children
         assert s.stop(master, 9) == -9
         started = time.monotonic()
+        while any(Path(f"/proc/{child}").exists() for child in children):
+            assert time.monotonic() - started < 5
+            time.sleep(0.02)
         s.serve()
         assert s.client(patience_s=10).log_key()
         assert time.monotonic() - started < 15
         waiting.join(10)
         assert not waiting.is_alive()
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and parent_of(int(p.name)) == pid]
 
 
 def suppress_unreachable(s: Site) -> None:
