@@ -23,7 +23,7 @@ from marginseal.market.epoch import decode as decode_epoch
 from marginseal.market.snapshot import parse_snapshot
 from marginseal.market.universe import parse_universe
 from marginseal.records.acceptance import SourceEvidence, SourceFacts, check_sources, source_faults
-from marginseal.records.attestation import Attestation
+from marginseal.records.attestation import Attestation, RuleRef
 from marginseal.records.continuity import continuity_faults
 from marginseal.records.envelope import Envelope, Record, open_signed
 from marginseal.records.epoch import EpochRecord
@@ -33,7 +33,7 @@ from marginseal.records.oracle import OraclePolicy, check_snapshot
 from marginseal.records.pledges import PledgeOpening, verify_pledge
 from marginseal.records.registry import SourceRegistry, VenueRegistry
 from marginseal.records.rows import RowAuthority
-from marginseal.records.statement import Continuity, Kind, Statement
+from marginseal.records.statement import Claim, Continuity, Kind, Statement
 from verifier.claims import compile_claims, verify_claims
 from verifier.dossier import Dossier, LoggedRecord
 from verifier.policy import Policy
@@ -82,7 +82,7 @@ class _Judge:
 
     def judge(self, seen: SignedCheckpoint | None) -> None:
         found, statement, trust = self.found, self.statement, self.policy.trust
-        self.facts |= _said(self.attestation, self.now)
+        self.facts |= _said(self.attestation, self.policy, self.now)
         found.attempt(lambda: self.attestation.verify_signatures(trust.provers))
         found.require(
             statement.srs == trust.srs == self.setting.srs.digest, "decide.srs", "over powers the venue does not trust"
@@ -134,10 +134,7 @@ class _Judge:
 
     def _rules(self) -> None:
         claims = zip(self.attestation.body.rules, self.statement.claims, strict=True)
-        accepted = any(
-            claim.kind == Kind.ATTESTATION and self.policy.accepts(rule.name, rule.parameters, claim.tier)
-            for rule, claim in claims
-        )
+        accepted = any(_asked_for(self.policy, rule, claim) for rule, claim in claims)
         self.found.require(
             accepted, "decide.rule", "no claim is of a rule, with its parameters and tier, that the venue accepts"
         )
@@ -236,7 +233,8 @@ class _Judge:
         """Whether this epoch of the same operator is newer, and was in the log long enough before the attestation."""
         newer, _ = self._registry(EpochRecord, record.envelope)
         since = newest.logged.leaf.time - self._logged(record, LogKind.EPOCH, newest).leaf.time
-        return newer.operator == epoch.operator and newer.time > epoch.time and since > self.policy.trust.epoch_lag_s
+        same = (newer.operator, newer.universe) == (epoch.operator, epoch.universe_digest)
+        return same and newer.time > epoch.time and since > self.policy.trust.epoch_lag_s
 
     # Sources --------------------------------------------------------------------------------------------------------
 
@@ -341,7 +339,9 @@ class _Judge:
         data = dossier.previous
 
         def faults() -> list[MarginSealError]:
-            previous = Attestation.decode(data).statement
+            before = Attestation.decode(data)
+            before.verify_signatures(self.policy.trust.provers)  # its proofs are the log's auditors' to replay
+            previous = before.statement
             same = previous.universe == statement.universe
             previous_n = n if same else _rows(dossier.previous_epoch, previous.epoch)
             registries = {venues[1]: venues[0]}
@@ -358,7 +358,12 @@ class _Judge:
         self.found.all(self.found.attempt(faults) or [])
 
 
-def _said(attestation: Attestation, now: int) -> dict[str, Any]:
+def _asked_for(policy: Policy, rule: RuleRef, claim: Claim) -> bool:
+    """Whether this claim is one the venue's policy accepts; a disclosure never is."""
+    return claim.kind == Kind.ATTESTATION and policy.accepts(rule.name, rule.parameters, claim.tier)
+
+
+def _said(attestation: Attestation, policy: Policy, now: int) -> dict[str, Any]:
     """What the attestation says of itself."""
     statement = attestation.statement
     return {
@@ -372,7 +377,14 @@ def _said(attestation: Attestation, now: int) -> dict[str, Any]:
         "continuity": statement.continuity.name.lower(),
         "sources": sorted({e.source for e in statement.sources}),
         "claims": [
-            {"rule": rule.name, "tier": claim.tier.name.lower(), "inputs": list(claim.inputs)}
+            {
+                "rule": rule.name,
+                "parameters": rule.values,
+                "kind": claim.kind.name.lower(),
+                "tier": claim.tier.name.lower(),
+                "inputs": list(claim.inputs),
+                "accepted": _asked_for(policy, rule, claim),
+            }
             for rule, claim in zip(attestation.body.rules, statement.claims, strict=True)
         ],
     }

@@ -18,8 +18,9 @@ from marginseal.log.checkpoint import Checkpoint
 from marginseal.log.policy import SignedCheckpoint
 from marginseal.log.publish import publish_manifest, publish_record
 from marginseal.log.receipt import Receipt
+from marginseal.records.attestation import Attestation
 from marginseal.records.envelope import sign
-from marginseal.records.keys import Role
+from marginseal.records.keys import Role, SigningKey
 from marginseal.records.logged import LogKind
 from tests.log.support import POLICY as LOG_POLICY
 from tests.log.support import SIGNER, cosigner
@@ -69,13 +70,21 @@ def codes(*args: Any, **options: Any) -> list[str]:
     return [code for code, _ in verdict(*args, **options).reasons]
 
 
+def signed_by_a_stranger(scene: Scene) -> bytes:
+    """The predecessor, its envelope by a prover that the policy does not name."""
+    assert scene.dossier.previous is not None
+    body = Attestation.decode(scene.dossier.previous).body
+    return sign(body, [SigningKey(Role.PROVER, bytes(range(32)))]).encode()
+
+
 def test_an_honest_attestation_is_accepted_with_facts(scene: Scene) -> None:
     found = verdict(scene)
     assert found.reasons == ()
     assert found.accepted
     facts = found.facts
     assert (facts["account"], facts["sequence"], facts["continuity"]) == ("fund-1", 2, "same")
-    assert facts["claims"] == [{"rule": "worst_case", "tier": "initial", "inputs": []}]
+    claim = {"rule": "worst_case", "parameters": {}, "kind": "attestation", "tier": "initial", "inputs": []}
+    assert facts["claims"] == [claim | {"accepted": True}]
     assert facts["pledge_ticks"] == facts["counted_ticks"] == 2_000
     assert facts["snapshot_only"] is False
     assert facts["log"]["size"] == scene.world.log.size()
@@ -126,6 +135,11 @@ FILES: list[tuple[str, Callable[[Scene], Dossier], list[str]]] = [
     ("no head", lambda s: replace(s.dossier, head=b""), ["decide.log"]),
     ("no manifest", lambda s: replace(s.dossier, manifests=()), ["decide.manifest"]),
     ("no predecessor", lambda s: replace(s.dossier, previous=None), ["decide.previous"]),
+    (
+        "a predecessor no known prover signed",
+        lambda s: replace(s.dossier, previous=signed_by_a_stranger(s)),
+        ["signature.threshold"],
+    ),
     ("no pledge", lambda s: replace(s.dossier, pledge=None), ["decide.pledge"]),
     ("no snapshot", lambda s: replace(s.dossier, snapshot=None), ["decide.snapshot"]),
     ("too few oracle reports", lambda s: replace(s.dossier, reports=s.dossier.reports[:2]), ["oracle.quorum"]),
