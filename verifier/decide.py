@@ -133,6 +133,12 @@ class _Judge:
             )
 
     def _rules(self) -> None:
+        unit = (self.statement.currency, self.statement.tick)
+        self.found.require(
+            unit == (self.policy.currency, self.policy.tick),
+            "decide.unit",
+            "in another currency or tick than the venue's",
+        )
         claims = zip(self.attestation.body.rules, self.statement.claims, strict=True)
         accepted = any(_asked_for(self.policy, rule, claim) for rule, claim in claims)
         self.found.require(

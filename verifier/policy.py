@@ -24,9 +24,9 @@ from marginseal.records.statement import Tier
 
 FORMAT = "marginseal-policy-1"
 _KEYS = (
-    "accounts", "coherence_window_s", "epoch_lag_s", "epoch_max_age_s", "format", "hold", "listed_as", "log",
-    "manifest_delay_s", "min_life_s", "minimum_pledge_ticks", "operators", "oracles", "provers", "registries", "rules",
-    "sources", "srs", "venue",
+    "accounts", "coherence_window_s", "currency", "epoch_lag_s", "epoch_max_age_s", "format", "hold", "listed_as",
+    "log", "manifest_delay_s", "min_life_s", "minimum_pledge_ticks", "operators", "oracles", "provers", "registries", "rules",
+    "sources", "srs", "tick", "venue",
 )  # fmt: skip
 _LOG_KEYS = ("keys", "max_age_s", "origin", "threshold", "witnesses")
 _ORACLE_KEYS = ("confidence", "deviation", "keys", "threshold", "venues", "window_s")
@@ -74,6 +74,7 @@ class Policy:
                           attestation has to include it, since nothing else can show that a book was never listed
     source_registry_version, venue_registry_version   the oldest registries it takes: keys are replaced in later ones
     hold                  whether every source must hold until the attestation expires
+    currency, tick        what every tick here is one of: an attestation in another unit is refused
     minimum_pledge_ticks  least pledge it bothers with
     epoch_max_age_s       oldest epoch; coherence_window_s: largest distance of cut and epoch
     min_life_s            least time to expiry
@@ -88,6 +89,8 @@ class Policy:
     source_registry_version: int
     venue_registry_version: int
     hold: bool
+    currency: str
+    tick: str
     minimum_pledge_ticks: int
     epoch_max_age_s: int
     coherence_window_s: int
@@ -138,6 +141,8 @@ def parse_policy(data: bytes) -> Policy:
             source_registry_version=registries.integer("sources", 1),
             venue_registry_version=registries.integer("venues", 1),
             hold=top.flag("hold"),
+            currency=top.name("currency"),
+            tick=top.name("tick"),
             minimum_pledge_ticks=top.decimal("minimum_pledge_ticks", 0, 2**62 - 1),
             epoch_max_age_s=top.integer("epoch_max_age_s", 1),
             coherence_window_s=top.integer("coherence_window_s"),

@@ -200,6 +200,7 @@ def policy_document(desk: Desk, venue: str, *, prover: PublicKey, log_key: Verif
 
     (sources, _), (venues, _), (manifest, _) = desk.sources(), desk.venues(), desk.manifest()
     venues.row(venue)
+    epoch = desk.epoch()
     listed = {s.id for s in sources.sources}
     rules = ("worst_case", "worst_case_limits")
     return {
@@ -215,6 +216,8 @@ def policy_document(desk: Desk, venue: str, *, prover: PublicKey, log_key: Verif
         "listed_as": venue if venue in listed else None,
         "registries": {"sources": sources.version, "venues": venues.version},
         "hold": True,
+        "currency": epoch.currency,
+        "tick": epoch.tick,
         "minimum_pledge_ticks": "0",
         "epoch_max_age_s": 3600,
         "epoch_lag_s": 600,

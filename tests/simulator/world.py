@@ -204,7 +204,7 @@ class Fund:
 
     def manifest_of(self, sources: Iterable[str], **changes: Any) -> Manifest:
         listed = tuple((source, self.books[source]) for source in sources)
-        return replace(Manifest(self.name, 1, FIRST, self.world.now - 10, (self.key.public,), listed), **changes)
+        return replace(Manifest(self.name, 1, FIRST, NOW - 10, (self.key.public,), listed), **changes)
 
     def publish(self, source: str, lots: Sequence[int] | None = None, **changes: Any) -> list[PublishedStatement]:
         """What a source signs of this account's book at the newest epoch's moment."""
@@ -256,6 +256,7 @@ class Fund:
         releases: Sequence[Envelope] = (),
         rules: Sequence[RuleRef] = (RULE,),
         tier: Tier = Tier.INITIAL,
+        inputs: tuple[int, ...] = (),
         manifest: Envelope | None = None,
         change: Callable[[Statement], Statement] = lambda statement: statement,
     ) -> Submission:
@@ -266,7 +267,7 @@ class Fund:
             epoch or world.epochs[-1],
             self.open(published),
             self.schedule(pledges),
-            [ClaimRequest(rule, tier) for rule in rules],
+            [ClaimRequest(rule, tier, inputs) for rule in rules],
             account=self.name,
             key=self.key,
             registries=Registries(
@@ -387,6 +388,8 @@ def policy_document(venue: str = "venue-a", **changes: Any) -> dict[str, Any]:
         "listed_as": "venue-a",
         "registries": {"sources": 1, "venues": 1},
         "hold": True,
+        "currency": "USD",
+        "tick": "0.01",
         "minimum_pledge_ticks": "1000",
         "epoch_max_age_s": HOUR,
         "epoch_lag_s": 120,

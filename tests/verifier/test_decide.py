@@ -176,6 +176,8 @@ POLICIES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("other parameters", {"rules": [RULES[0] | {"parameters": {"a": 1}}]}, ["decide.rule"]),
     ("a source not relied on", {"sources": {"custodian": None, "venue-a": None}}, ["decide.source"]),
     ("the venue is not listed", {"listed_as": "venue-c"}, ["decide.not-listed"]),
+    ("another currency", {"currency": "EUR"}, ["decide.unit"]),
+    ("another tick", {"tick": "0.0001"}, ["decide.unit"]),
     ("a larger pledge wanted", {"minimum_pledge_ticks": "2001"}, ["decide.pledge"]),
     ("a younger epoch wanted", {"epoch_max_age_s": 30}, ["decide.epoch-age"]),
     ("a closer cut wanted", {"coherence_window_s": 30}, ["decide.coherence"]),
