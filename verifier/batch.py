@@ -11,12 +11,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from circuits.circuit import Circuit
+from marginseal.algebra.field import R, root_of_unity
 from marginseal.errors import MarginSealError, ProofRejected
 from marginseal.records.statement import Statement
 from verifier.collapse import Collapsed, collapse_many
-from verifier.verify import PairingEquation, Replayed, Setting, assemble, holds, replay
+from verifier.verify import PairingEquation, Replayed, Setting, holds, linear_combination, replay
 
 WEIGHT_BITS = 128
 STACK = 16  # proofs of one circuit collapsed together; bounds the memory of the digit matrix
@@ -50,12 +52,57 @@ def verify_batch(
             replayed[i] = replay(item.circuit, item.statement, item.proof, item.index, setting)
         except MarginSealError as e:
             errors[i] = e
-    equations: dict[int, PairingEquation] = {}
-    for i, collapsed in _collapse_stacked(replayed, setting).items():
-        equations[i] = assemble(replayed[i], collapsed, setting)
-    for i in bad_equations([(i, equations[i]) for i in sorted(equations)], setting, weight):
+    terms = {
+        i: _terms(replayed[i], collapsed, setting) for i, collapsed in _collapse_stacked(replayed, setting).items()
+    }
+    for i in _bad([(i, terms[i]) for i in sorted(terms)], setting, weight):
         errors[i] = ProofRejected("verify.pairing", "the proof's openings do not hold")
     return errors
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """A pairing equation not yet added up: A = sum a_j P_j and B = sum b_j P_j, P_0 being the generator."""
+
+    W: Any
+    points: list[Any]
+    a: list[int]
+    b: list[int]
+
+
+def _terms(r: Replayed, collapsed: Collapsed, setting: Setting) -> _Terms:
+    """A = -((z + wz) W + F + phi'),  B = w z^2 W + w z F + z phi'  (V5), coefficient by coefficient."""
+    points, f = linear_combination(r, collapsed, setting)
+    z, wz = r.z, root_of_unity(r.circuit.n) * r.z % R
+    a, b = [-x % R for x in f], [wz * x % R for x in f]
+    a[0], b[0] = (a[0] + r.proof.phi_wz) % R, (b[0] - z * r.proof.phi_wz) % R  # phi' has -phi(wz) of the generator
+    a[2], b[2] = (a[2] - 1) % R, (b[2] + z) % R  # and phi once
+    return _Terms(r.points.W, [*points, r.points.W], [*a, -(z + wz) % R], [*b, wz * z % R])
+
+
+def _bad(terms: Sequence[tuple[int, _Terms]], setting: Setting, weight: Weights) -> list[int]:
+    """As `bad_equations`, every sum of a step in one multi-scalar product."""
+    if not terms or holds(_added([t for _, t in terms], setting, weight), setting):
+        return []
+    if len(terms) == 1:
+        return [terms[0][0]]
+    half = len(terms) // 2
+    return _bad(terms[:half], setting, weight) + _bad(terms[half:], setting, weight)
+
+
+def _added(terms: Sequence[_Terms], setting: Setting, weight: Weights) -> PairingEquation:
+    weights = [1] if len(terms) == 1 else [weight() for _ in terms]
+    generator_a = generator_b = 0
+    points, a, b = [], [], []
+    for x, t in zip(weights, terms, strict=True):
+        generator_a, generator_b = generator_a + x * t.a[0], generator_b + x * t.b[0]
+        points += t.points[1:]
+        a += [x * s % R for s in t.a[1:]]
+        b += [x * s % R for s in t.b[1:]]
+    points.append(setting.curve.generator)
+    msm = setting.curve.msm
+    A, B = msm(points, [*a, generator_a % R]), msm(points, [*b, generator_b % R])
+    return PairingEquation(msm([t.W for t in terms], weights), A, B)
 
 
 def _collapse_stacked(replayed: dict[int, Replayed], setting: Setting) -> dict[int, Collapsed]:

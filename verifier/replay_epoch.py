@@ -8,7 +8,7 @@ auditor names oracles their reports have to make that very snapshot.  What the l
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from marginseal.errors import MarginSealError, PolicyError, ProofRejected
@@ -84,7 +84,7 @@ def open_universe(records: Records, index: Index, digest: bytes) -> Universe:
     return parse_universe(records.entry(at.index)[1].payload)
 
 
-def rebuild_epoch(records: Records, index: Index, entry: Entry, trust: Trust) -> bool:
+def rebuild_epoch(records: Records, universes: Callable[[bytes], Universe], entry: Entry, trust: Trust) -> bool:
     """Whether the epoch could be rebuilt from what the log holds; what comes out wrong raises.
 
     ProofRejected epoch-record.rebuild, replay.reports; PolicyError replay.*, oracle.*; whatever decoding raises."""
@@ -94,7 +94,7 @@ def rebuild_epoch(records: Records, index: Index, entry: Entry, trust: Trust) ->
         if trust.oracles is not None:
             raise PolicyError("replay.reports", "the snapshot behind the epoch is not in the log")
         return False
-    universe = open_universe(records, index, record.universe)
+    universe = universes(record.universe)
     snapshot = market_snapshot.parse_snapshot(objects.snapshot, universe)
     rebuilt = rebuild(record, universe, snapshot, market_parameters.parse_parameters(objects.parameters))
     if epochs.encode(rebuilt) != epochs.encode(epoch):

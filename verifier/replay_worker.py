@@ -22,6 +22,7 @@ from marginseal.log.bundle import Bundle
 from marginseal.log.entry import ATTESTATION, Entry
 from marginseal.log.policy import MAX_AHEAD_S
 from marginseal.market.epoch import RiskEpoch
+from marginseal.market.universe import Universe
 from marginseal.records.acceptance import SourceEvidence, check_sources
 from marginseal.records.attestation import Attestation, RuleRef
 from marginseal.records.continuity import PledgeRelease, continuity_faults
@@ -102,7 +103,7 @@ class Worker:
         """The epoch of entry `index` built again: (whether it could be, what is wrong)."""
         try:
             _, entry = self._records.entry(index)
-            return rebuild_epoch(self._records, self._known.index, entry, self._trust), []
+            return rebuild_epoch(self._records, self._universe, entry, self._trust), []
         except MarginSealError as e:
             return False, [Finding(e.code, e.message, index)]
 
@@ -173,9 +174,10 @@ class Worker:
         )
 
     def rows(self, universe: bytes) -> int:
-        return self._opened.get(
-            ("rows", universe), lambda: rows_for(len(open_universe(self._records, self._known.index, universe)))
-        )
+        return self._opened.get(("rows", universe), lambda: rows_for(len(self._universe(universe))))
+
+    def _universe(self, digest: bytes) -> Universe:
+        return self._opened.get(("universe", digest), lambda: open_universe(self._records, self._known.index, digest))
 
     def statement(self, index: int, made: Statement | None = None) -> Statement:
         """Of the attestation at an entry; `made` puts it there."""
@@ -335,13 +337,11 @@ class _Attestation:
         )
         setting = worker._setting
         facts = check_sources(statement, evidence, srs=setting.srs, curve=setting.curve)
-        for p in (published[e.message_digest] for e in statement.sources):
-            said = peek(SourceStatement, p.message)
-            sealed = hashlib.sha256(p.sealed).digest()
+        for entry, said in zip(statement.sources, facts.messages, strict=True):
+            sealed = hashlib.sha256(published[entry.message_digest].sealed).digest()
             self._require(
                 sealed == said.ciphertext_digest, "replay.ciphertext", "not the sealed opening that the source signed"
             )
-        for entry, said in zip(statement.sources, facts.messages, strict=True):
             revoked = worker._known.is_revoked(registry.source(entry.source).key.raw, statement.cut_time)
             self._require(not revoked, "replay.key-revoked", f"{entry.source}: its key was revoked before the cut")
             worker.note(entry.message_digest, said)

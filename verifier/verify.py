@@ -135,15 +135,20 @@ def check_tiles(circuit: Circuit, statement: Statement) -> None:
         raise PolicyError("verify.tiles", "a source's book is not committed for exactly the tiles of the universe")
 
 
-def assemble(r: Replayed, collapsed: Collapsed, setting: Setting) -> PairingEquation:
-    """V5: F = lin + sum_j nu^j (c_j - c_j(z)), phi' = phi - phi(wz), and the three arguments of the pairing."""
-    curve, proof, points, z = setting.curve, r.proof, r.points, r.z
+def linear_combination(r: Replayed, collapsed: Collapsed, setting: Setting) -> tuple[list[Any], list[int]]:
+    """F = lin + sum_j nu^j (c_j - c_j(z)) as (points, scalars), in the order [1], m, phi, p, h, Q, limbs."""
+    proof, points, z = r.proof, r.points, r.z
     lin = linearise(r.circuit, collapsed, proof.c_z, proof.phi_wz, beta=r.beta, y=r.y, z=z, vectors=setting.vectors)
     nu_power = [pow(r.nu, j, R) for j in range(1, len(proof.c_z) + 1)]
     one = lin.one - sum(x * c for x, c in zip(nu_power, proof.c_z, strict=True))
-    bases = [curve.generator, points.m, points.phi, *r.p, *points.h, *points.Q, *points.limbs]
-    scalars = [one % R, lin.m, lin.phi, *lin.p, *lin.h, *lin.Q, *nu_power]
-    F = curve.msm(bases, scalars)
+    bases = [setting.curve.generator, points.m, points.phi, *r.p, *points.h, *points.Q, *points.limbs]
+    return bases, [one % R, lin.m, lin.phi, *lin.p, *lin.h, *lin.Q, *nu_power]
+
+
+def assemble(r: Replayed, collapsed: Collapsed, setting: Setting) -> PairingEquation:
+    """V5: F, phi' = phi - phi(wz), and the three arguments of the pairing."""
+    curve, proof, points, z = setting.curve, r.proof, r.points, r.z
+    F = curve.msm(*linear_combination(r, collapsed, setting))
     phi = curve.add(points.phi, curve.mul(curve.generator, -proof.phi_wz % R))
     wz = root_of_unity(r.circuit.n) * z % R
     A = curve.neg(curve.add(curve.add(curve.mul(points.W, (z + wz) % R), F), phi))
