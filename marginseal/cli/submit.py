@@ -256,7 +256,10 @@ def follow_epochs(
         ready()
         seen = 0
         while not stop() and (epochs is None or seen < epochs):
-            fresh = client.newest_record("epochs", after=known, wait_s=wait_s)
+            try:
+                fresh = client.newest_record("epochs", after=known, wait_s=wait_s)
+            except ServiceError:  # the client was patient already; an agent goes on
+                continue
             if fresh is None:
                 continue
             start, known = time.perf_counter(), fresh
@@ -337,6 +340,7 @@ def _answer(
     from marginseal.files import write_atomic
     from marginseal.market.epoch import encode
 
+    recover(desk, client, card)  # what an answer that broke off left in the log
     submission = compose_desk(
         desk, list(wanted.rules), wanted.tier, wanted.inputs, hours=wanted.hours, pledges=wanted.pledges, epoch=epoch,
         books=books, owner=owner,

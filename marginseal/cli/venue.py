@@ -264,10 +264,12 @@ def watch_account(
     clock: Callable[[], float] = time.time,
     wait_s: float = 10.0,
 ) -> Iterator[dict[str, Any]]:
-    """Events of an account until `stop()`: accepted, refused, expiring, margin-call, each with time and message.
+    """Events of an account until `stop()`: accepted, refused, expiring, margin-call, fault, each with time and message.
 
-    After each expiry the alarm is raised once; a fresh attestation ends it."""
-    with connected(card) as client:
+    After each expiry the alarm is raised once; a fresh attestation ends it.  A fault (the service is silent, the log
+    does not hold) is told once and ends nothing."""
+    fault: str | None = None
+    with connected(card, patience_s=5.0) as client:
         copy = LogCopy(client, policy.trust.log, memory)
         sequence, expiry, warned, called = 0, 0, False, False
 
@@ -283,12 +285,22 @@ def watch_account(
         while not stop():
             left = expiry - clock()
             patience = wait_s if not sequence or called else max(0.0, min(wait_s, left if warned else left - warn_s))
-            newest = client.latest(account, after=sequence, wait_s=round(patience, 2))
-            if newest is not None and newest.sequence > sequence:
-                verdict = decide_account(copy, policy, account, pledge(), now=int(clock()), memory=memory)
-                sequence, expiry = int(verdict.facts["sequence"]), int(verdict.facts["expires"])
-                warned = called = False
-                yield event("accepted" if verdict.accepted else "refused", _said(verdict), verdict=verdict.document())
+            try:
+                newest = client.latest(account, after=sequence, wait_s=round(patience, 2))
+                if newest is not None and newest.sequence > sequence:
+                    verdict = decide_account(copy, policy, account, pledge(), now=int(clock()), memory=memory)
+                    sequence, expiry = int(verdict.facts["sequence"]), int(verdict.facts["expires"])
+                    warned = called = False
+                    yield event(
+                        "accepted" if verdict.accepted else "refused", _said(verdict), verdict=verdict.document()
+                    )
+                fault = None
+            except MarginSealError as e:
+                # A service that is silent, or whose log does not hold, must not silence the alarm.
+                if e.code != fault:
+                    fault = e.code
+                    yield event("fault", f"{e.message} [{e.code}]")
+                time.sleep(min(1.0, wait_s))
             left = expiry - clock()
             if not sequence:
                 continue

@@ -23,7 +23,7 @@ from marginseal.cli.remote import LogCopy, connected, read_card
 from marginseal.cli.story_service import free_port, service_folder, serving
 from marginseal.cli.submit import Wanted, follow_epochs, recover
 from marginseal.cli.venue import desk_policy, read_policy, watch_account
-from marginseal.errors import InputError, ProofRejected
+from marginseal.errors import InputError, ProofRejected, ServiceError
 from marginseal.files import write_atomic
 from marginseal.log.receipt import Receipt
 from marginseal.market.build import build_epoch
@@ -211,6 +211,33 @@ def test_a_venue_that_watches_sees_the_margin_call(run: Run, admitted: Place, tm
     ):
         events.append((event["event"], moment))
     assert events == [("accepted", 0), ("expiring", 2), ("margin-call", 4)]
+
+
+def test_a_silent_service_does_not_silence_the_alarm(
+    run: Run, admitted: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = admitted.desk
+    if not desk.last_sequence():
+        submit(run, desk)
+    card, path = read_card(desk.root / "service.json"), tmp_path / "policy.json"
+    path.write_bytes(desk_policy(desk, card, "venue-a", minimum_pledge_ticks="0"))
+    expiry = desk.attestation(desk.last_sequence()).statement.expiry
+    now = [time.time()]
+    events: list[str] = []
+
+    def silent(*arguments: object, **options: object) -> None:
+        raise ServiceError("service.unreachable", "the service cannot be reached")
+
+    for event in watch_account(
+        card, read_policy(path), "fund-1", lambda: None, clock=lambda: now[0], stop=lambda: len(events) > 9, wait_s=0.0
+    ):
+        events.append(event["event"])
+        if event["event"] == "margin-call":
+            break
+        monkeypatch.setattr(Client, "latest", silent)
+        if event["event"] == "fault":
+            now[0] = float(expiry)
+    assert events == ["accepted", "fault", "margin-call"]
 
 
 class Lying(Client):
