@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from server.jobs import Busy, Job, LeaseQueue, Limits, Outcome, now_ms
-from server.store import Store, migrate
+from server.store import Store
 from server.tables import jobs, results, submissions
 from server.tidy import DAY_MS, tidy
+from tests.server.databases import fresh_store
 
 SEALED = b"sealed bytes"
 
@@ -42,10 +45,9 @@ class Clock:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    store = Store(f"sqlite:///{tmp_path}/service.db")
-    migrate(store)
-    return store
+def store(tmp_path: Path) -> Iterator[Store]:
+    with contextlib.closing(fresh_store(tmp_path)) as store:
+        yield store
 
 
 @pytest.fixture
@@ -239,8 +241,7 @@ class Machine(RuleBasedStateMachine):
     def start(self) -> None:
         self.clock = Clock()
         self.directory = tempfile.TemporaryDirectory()
-        self.store = Store(f"sqlite:///{self.directory.name}/service.db")
-        migrate(self.store)
+        self.store = fresh_store(Path(self.directory.name))
         self.queue = LeaseQueue(self.store, Limits(lease_s=10, max_attempts=10**6), self.clock)
         self.held: list[Job] = []
         self.ended: list[int] = []

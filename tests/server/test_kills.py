@@ -20,7 +20,7 @@ from server.main import close_log, limits, make_worker, open_log, unlock_worker_
 from server.store import Store
 from server.tables import jobs, results, submissions
 from server.worker import KILL_POINTS
-from tests.server.world import ROOT, Site, site, submit_directly
+from tests.server.world import Site, python_path, site, submit_directly
 
 KILLS = 20
 
@@ -50,7 +50,7 @@ def test_killed_at_every_named_point_twenty_times(tmp_path: Path) -> None:
         command = [sys.executable, str(Path(__file__).with_name("kill_worker.py")), str(s.write_config()), str(KILLS)]
         with subprocess.Popen(
             [*command, *KILL_POINTS],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": python_path()},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,10 +22,10 @@ from server.tables import audit, buckets, jobs, metadata, party_keys
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    store = Store(f"sqlite:///{tmp_path}/service.db")
-    migrate(store)
-    return store
+def store(tmp_path: Path) -> Iterator[Store]:
+    with contextlib.closing(Store(f"sqlite:///{tmp_path}/service.db")) as store:
+        migrate(store)
+        yield store
 
 
 def test_a_new_database_has_no_version_and_a_migrated_one_has_ours(tmp_path: Path) -> None:

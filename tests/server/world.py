@@ -59,6 +59,7 @@ from server.signatures import Caller
 from server.store import Store
 from server.wire import encode_body
 from tests.market.markets import one_of_each
+from tests.server.databases import fresh
 
 ROOT = Path(__file__).resolve().parents[2]
 VENUES = ("venue-a", "venue-b")
@@ -262,6 +263,10 @@ def opening_of(submission: Submission) -> Opening:
     return submission.sources[0].opening
 
 
+def python_path() -> str:
+    return os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -281,6 +286,9 @@ class Site:
     def new(cls, directory: Path, **sections: Any) -> Site:
         """A fresh service that knows the world's records; `sections` as in the configuration."""
         directory.mkdir(parents=True, exist_ok=True)
+        database = fresh(directory)
+        if database is not None:
+            sections["database_url"] = database
         server = {"port": free_port(), "processes": 1, "threads": 8, **sections.pop("server", {})}
         config = load(data_dir=directory / "data", server=server, **sections)
         config = first_run(config, lambda line: None, log_cost=MIN_LOG_COST)
@@ -362,7 +370,7 @@ class Site:
         """The configuration as the TOML file an operator would write."""
         path = self.directory / "service.toml"
         c = self.config
-        lines = ['data_dir = "data"']
+        lines = ['data_dir = "data"'] + ([f'database_url = "{c.database_url}"'] if c.database_url else [])
         for section in ("server", "queue", "worker", "rates", "log"):
             values = getattr(c, section).model_dump(exclude_none=True, mode="json")
             lines += [f"[{section}]"] + [f"{name} = {_toml(value)}" for name, value in values.items()]
@@ -382,7 +390,7 @@ class Site:
         # A file, not -c: spawned workers import the main module again.
         script = self.directory / f"process-{len(self.logs)}.py"
         script.write_text(program)
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+        environment = {**os.environ, "PYTHONPATH": python_path(), "OPENBLAS_NUM_THREADS": "1"}
         with open(log, "wb") as out:
             process = subprocess.Popen(
                 [sys.executable, str(script), str(self.write_config()), *arguments],
