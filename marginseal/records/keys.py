@@ -46,7 +46,7 @@ class Purpose(StrEnum):
     """What a signature says; the value is the DSSE payload type."""
 
     STATEMENT = "application/vnd.marginseal.statement-digest.v1"
-    ATTESTATION = "application/vnd.marginseal.attestation.v1+json"
+    ATTESTATION = "application/vnd.marginseal.attestation.v1"
     ACCOUNT = "application/vnd.marginseal.account.v1+json"
     MANIFEST = "application/vnd.marginseal.manifest.v1+json"
     SOURCE_STATEMENT = "application/vnd.marginseal.source-statement.v1+json"

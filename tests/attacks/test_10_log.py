@@ -301,12 +301,14 @@ def test_10_choosing_the_kindest_or_an_old_epoch(world: World, fund: Fund, tmp_p
 def test_10_another_rule_or_a_disclosure_passed_off_as_attestation(world: World, fund: Fund) -> None:
     fund.attest(rules=[RuleRef("isolated")])
     assert venue_says(world, fund) == ["decide.rule"]
-    # A disclosure of a band is proven, and is no attestation whatever it discloses.
+    # A disclosure of a band has no attestation to accompany, or is none whatever it discloses.
     world.now += 60
-    fund.attest(rules=[RuleRef("net_band")], inputs=(-100_000, 100_000))
-    assert venue_says(world, fund, rules=[{"name": "net_band", "parameters": {}, "tiers": ["initial"]}]) == [
-        "decide.rule"
-    ]
+    with pytest.raises(PolicyError) as e:
+        fund.attest(rules=[RuleRef("net_band")], inputs=(-100_000, 100_000))
+    assert e.value.code == "claim.no-attestation"
+    fund.attest(rules=[RuleRef("isolated"), RuleRef("net_band")], inputs=(-100_000, 100_000))
+    band = {"name": "net_band", "parameters": {}, "tiers": ["initial"]}
+    assert venue_says(world, fund, rules=[band]) == ["decide.rule"]
 
 
 def test_10_a_lower_tier_passed_off(world: World, fund: Fund) -> None:

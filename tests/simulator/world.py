@@ -19,6 +19,7 @@ import rfc8785
 
 from circuits.circuit import Role as VectorRole
 from circuits.model import rows_for
+from circuits.rules.registry import rule_named
 from marginseal.algebra.commit import CommitmentKey, commitment_key
 from marginseal.algebra.srs import ceremony
 from marginseal.log.log import Log
@@ -47,7 +48,7 @@ from marginseal.records.pledges import PledgeSchedule, draw_schedule, open_pledg
 from marginseal.records.registry import RegisteredSource, RegisteredVenue, SourceRegistry, VenueRegistry
 from marginseal.records.sealing import SealingKey
 from marginseal.records.source import BookTerms, PublishedStatement, SourceStatement, make_statements, open_statement
-from marginseal.records.statement import Statement, Tier
+from marginseal.records.statement import Kind, Statement, Tier
 from marginseal.records.submission import Submission
 from marginseal.records.tiles import tiles_of
 from prover.attest import blinder_sums, net_lots
@@ -100,6 +101,10 @@ def source_registry(version: int = 1, **rows: Any) -> SourceRegistry:
 
 def venue_registry(version: int = 1, names: Sequence[str] = VENUES) -> VenueRegistry:
     return VenueRegistry("risk", version, NOW - HOUR, tuple(RegisteredVenue(v, VENUE_KEYS[v].public) for v in names))
+
+
+def is_disclosure(rule: RuleRef) -> bool:
+    return rule_named(rule.name).kind == Kind.DISCLOSURE
 
 
 @dataclass(frozen=True)
@@ -267,7 +272,7 @@ class Fund:
             epoch or world.epochs[-1],
             self.open(published),
             self.schedule(pledges),
-            [ClaimRequest(rule, tier, inputs) for rule in rules],
+            [ClaimRequest(rule, tier, inputs if is_disclosure(rule) else ()) for rule in rules],
             account=self.name,
             key=self.key,
             registries=Registries(
