@@ -22,7 +22,9 @@ def read_bytes(path: Path, *, limit: int, what: str) -> bytes:
     """The content of a file of at most `limit` bytes.  InputError file.missing, file.unreadable, file.too-large."""
     try:
         with open(path, "rb") as f:
-            data = f.read(limit + 1)
+            # Reading makes room for all that is asked for, so a large limit would cost its memory for a small file.
+            size = os.fstat(f.fileno()).st_size
+            data = f.read(min(size or limit, limit) + 1)
     except FileNotFoundError:
         raise InputError("file.missing", f"{what}: there is no file {path}") from None
     except OSError as e:

@@ -129,7 +129,7 @@ class _Tally:
         yield pool.submit(_structure), self.add
         for published in known.epochs:
             yield pool.submit(_rebuild, published.position.index), self._rebuilt
-        for part in ranges(bundle, max(16, min(RANGE, self.total // (4 * workers)))):
+        for part in ranges(bundle, min(RANGE, max(16, self.total // (4 * workers)))):
             yield pool.submit(_judge, part), self._judged(part)
 
     def _rebuilt(self, result: tuple[bool, list[Finding]]) -> None:
