@@ -25,8 +25,8 @@ from marginseal.records.statement import Tier
 FORMAT = "marginseal-policy-1"
 _KEYS = (
     "accounts", "coherence_window_s", "currency", "epoch_lag_s", "epoch_max_age_s", "format", "hold", "listed_as",
-    "log", "manifest_delay_s", "min_life_s", "minimum_pledge_ticks", "operators", "oracles", "provers", "registries", "rules",
-    "sources", "srs", "tick", "venue",
+    "log", "manifest_delay_s", "min_life_s", "minimum_pledge_ticks", "operators", "oracles", "provers", "registries",
+    "rules", "sources", "srs", "tick", "venue",
 )  # fmt: skip
 _LOG_KEYS = ("keys", "max_age_s", "origin", "threshold", "witnesses")
 _ORACLE_KEYS = ("confidence", "deviation", "keys", "threshold", "venues", "window_s")

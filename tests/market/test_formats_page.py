@@ -14,7 +14,7 @@ BLOCKS = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
 
 
 def test_the_examples_load() -> None:
-    assert len(BLOCKS) == 4
+    assert len(BLOCKS) == 5  # the last is the venue policy: tests/verifier/test_policy.py
     listed = universe.parse_universe(BLOCKS[0].encode())
     assert listed.ids == ("USD", "BTC", "BTC-PERPETUAL", "BTC-25DEC26-60000-C")
     assert parameters.parse_parameters(BLOCKS[2].encode()).rule["delta_limit.BTC"] == 3_000_000

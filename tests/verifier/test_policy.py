@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,3 +94,13 @@ def test_any_member_may_be_anything(name: str, value: Any) -> None:
 def test_any_bytes(data: bytes) -> None:
     with pytest.raises(MarginSealError):
         parse_policy(data)
+
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text()
+
+
+def test_the_example_of_the_page_is_a_policy_and_every_member_is_explained() -> None:
+    block = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)[-1]
+    assert parse_policy(block.encode()).venue == "venue-a"
+    words = set(re.findall(r"[a-z_]+", PAGE.split("## 6.")[1].split("```")[2]))
+    assert set(policy_document()) - {"format"} <= words
