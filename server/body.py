@@ -11,11 +11,12 @@ from flask import Request
 from server.problem import Refusal
 
 RECEIVED = "marginseal.received"
-"""In the WSGI environment: what to call when the request has been read, so that its deadline ends (web.py)."""
+"""In the WSGI environment: what to call when the request has been read, or a part of a long answer taken (web.py)."""
 
 
-def _nobody_waits() -> None:
-    """Outside our own server there is no deadline."""
+def extend_deadline(request: Request) -> None:
+    """From now on the answer has `request_timeout_s`; outside our own server there is no deadline."""
+    request.environ.get(RECEIVED, lambda: None)()
 
 
 def refuse_body(request: Request) -> None:
@@ -46,5 +47,5 @@ def read_body(request: Request, *, limit: int, media_type: str) -> bytes:
     data = request.environ["wsgi.input"].read(length) if length else b""
     if len(data) != length:
         raise Refusal(400, "body.truncated", "The body ended before its announced length.")
-    request.environ.get(RECEIVED, _nobody_waits)()
+    extend_deadline(request)
     return bytes(data)

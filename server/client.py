@@ -34,6 +34,7 @@ from marginseal.records.submission import NONCE_BYTES, Submission, SubmissionHea
 from server.wire import Answer, encode_body, open_answer
 
 TAG = "marginseal"
+PAUSE_S = 1.0
 MAX_RESPONSE_BYTES = 512 * 2**20
 _SIGNED_READ = ("@method", "@target-uri")
 _SIGNED_WRITE = ("@method", "@target-uri", "content-type", "content-digest")
@@ -132,9 +133,12 @@ class Client:
         """The final status.  ServiceError service.timeout."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            status = self.status(submitted.id, wait_s=min(20.0, max(0.0, deadline - time.monotonic())))
+            asked = time.monotonic()
+            status = self.status(submitted.id, wait_s=min(20.0, max(0.0, deadline - asked)))
             if status["state"] not in ("ready", "running"):
                 return status
+            if time.monotonic() - asked < PAUSE_S:
+                self._sleep(PAUSE_S)
         raise ServiceError("service.timeout", "the submission is still being worked on")
 
     @staticmethod
@@ -233,6 +237,7 @@ class Client:
         deadline = time.monotonic() + self._patience_s
         pause = 0.2
         while True:
+            asked = time.monotonic()
             try:
                 response = self._send(method, path, query, signed, body, headers or {})
             except requests.RequestException:
@@ -242,6 +247,9 @@ class Client:
                 if status in (200, 202):
                     return response.content
                 if missing_is_none and status in (204, 404):
+                    # All places for waiting were taken: do not ask again at once.
+                    if float((query or {}).get("wait", 0)) > PAUSE_S and time.monotonic() - asked < PAUSE_S:
+                        self._sleep(PAUSE_S)
                     return None
                 error = _problem(response)
                 again = _retry_after(response, pause)

@@ -26,7 +26,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from server.body import RECEIVED
 from server.config import Config
-from server.harden import end_with_parent
+from server.harden import end_with_parent, protect_memory
 from server.problem import MIMETYPE, problem_bytes
 from server.tls import server_context
 
@@ -73,6 +73,7 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]
     def init_process(self) -> None:
         # Without its master a process would go on holding the port, and the next master could not have it.
         end_with_parent(self.ppid, signal.SIGKILL)
+        protect_memory(lock=False)  # it holds the log's key
         self.deadlines = Deadlines()
         super().init_process()
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import StrEnum
 
-from flask import Response, stream_with_context
+from flask import Response, request, stream_with_context
 from flask_openapi3.blueprint import APIBlueprint
 from pydantic import Field
 
 from server import names
+from server.body import extend_deadline
 from server.catalogue import Found
 from server.problem import PROBLEMS, Refusal, Responses
 from server.resources.attestations import IMMUTABLE
@@ -108,7 +109,10 @@ def record(path: OneRecord) -> Response:
 
 
 def _parts(s: Services, digest: bytes) -> Iterator[bytes]:
-    yield from s.log.object_parts(digest)
+    """A part has the time that others have for a whole answer: an epoch may be 32 MB, and a line slow."""
+    for part in s.log.object_parts(digest):
+        extend_deadline(request)
+        yield part
 
 
 @blueprint.get("/v1/objects/<digest>", summary="An object by its SHA-256", responses=_BYTES)

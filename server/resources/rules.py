@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 
@@ -16,6 +18,11 @@ _TEXT: Responses = {200: {"description": "the rule", "content": {"text/plain": {
 
 class OneRule(Shape):
     name: Name
+
+
+@cache
+def _rendered(name: str) -> str:
+    return render_rule(name)
 
 
 @blueprint.get("/v1/rules", summary="All rules by name", responses={200: RulesOut})
@@ -37,4 +44,4 @@ def rules() -> Response:
 def rule(path: OneRule) -> Response:
     if path.name not in RULES:
         raise Refusal(404, "rule.unknown", "This version knows no such rule.")
-    return Response(render_rule(path.name), mimetype="text/plain", headers={"Cache-Control": "max-age=3600"})
+    return Response(_rendered(path.name), mimetype="text/plain", headers={"Cache-Control": "max-age=3600"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 import time
 
 import pytest
@@ -88,6 +89,26 @@ def test_a_caller_who_waits_for_news_is_not_cut_off(served: Site) -> None:
     started = time.monotonic()
     assert served.client(patience_s=0).newest_record("key-changes", wait_s=20) is None
     assert time.monotonic() - started >= served.config.server.long_poll_s
+
+
+def test_who_finds_no_place_to_wait_comes_back_later(served: Site) -> None:
+    """More waiters than places: those beyond are answered at once, and their client pauses before it asks again."""
+    places = served.config.server.threads // 4
+    took: list[float] = []
+
+    def wait() -> None:
+        started = time.monotonic()
+        assert served.client(patience_s=0).newest_record("key-changes", wait_s=20) is None
+        took.append(time.monotonic() - started)
+
+    threads = [threading.Thread(target=wait) for _ in range(places + 2)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    took.sort()
+    assert all(1 <= seconds < 2.9 for seconds in took[:2])
+    assert all(seconds >= served.config.server.long_poll_s for seconds in took[2:])
 
 
 def test_a_handshake_that_never_comes_does_not_hold_the_server(served: Site) -> None:

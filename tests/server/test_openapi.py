@@ -57,7 +57,7 @@ def test_generated_requests(app: Any, mode: GenerationMode) -> None:
 
         @given(case=operation.as_strategy(generation_mode=mode))
         @settings(
-            max_examples=20,
+            max_examples=10,
             deadline=None,
             derandomize=True,
             phases=(Phase.explicit, Phase.generate),
