@@ -2,259 +2,36 @@
 
     python bench/replay.py [--attestations 200] [--epochs 20] [--workers 2]
 
-A log over the example market (357 instruments, n = 512, three sources) is made once and kept in the user's cache
-directory: each account attests in every epoch, with real proofs.  Measured: `verify` of every proof, one after the
-other, circuits compiled once; the same checks as a replay in one process; the replay on all workers.
+A log over the example market (357 instruments, n = 512, three sources) is made once (`replay_log`).  Measured, wall and
+processor time of all processes together:
+
+    proof alone      `verify` of every proof, one after the other, circuits compiled once an epoch, nothing else checked
+    one by one       every attestation as `marginseal verify` does it in one process: epoch decoded, circuit compiled,
+                     signatures, sources, proofs, nothing kept from one to the next; a sample of 100
+    replay           everything that `marginseal replay` checks, in one process and in all
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import os
-import shutil
 import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
-from functools import cache
-from multiprocessing import get_context
-from pathlib import Path
-from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-import rfc8785
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+if TYPE_CHECKING:
+    from marginseal.log.bundle import Bundle
 
-from circuits.compile import Compiled
-from circuits.model import rows_for
-from marginseal import __version__
-from marginseal.algebra.commit import CommitmentKey, commitment_key
-from marginseal.algebra.srs import ceremony
-from marginseal.log.bundle import Bundle
-from marginseal.log.entry import ATTESTATION
-from marginseal.log.export import export_bundle
-from marginseal.log.log import Log
-from marginseal.log.note import Signer
-from marginseal.log.policy import LogPolicy
-from marginseal.log.publish import (
-    publish_account,
-    publish_attestation,
-    publish_epoch,
-    publish_manifest,
-    publish_record,
-    publish_universe,
-)
-from marginseal.log.sql import open_sqlite
-from marginseal.market.build import build_epoch
-from marginseal.market.epoch import RiskEpoch, encode
-from marginseal.market.example import SOURCES, ExampleMarket, example_market
-from marginseal.market.parameters import parameters_json
-from marginseal.market.snapshot import Snapshot, snapshot_json
-from marginseal.records.account import AccountRecord
-from marginseal.records.attestation import Attestation, RuleRef, make_attestation
-from marginseal.records.envelope import Envelope, sign
-from marginseal.records.epoch import epoch_record
-from marginseal.records.keys import Role, SigningKey
-from marginseal.records.logged import LogKind
-from marginseal.records.manifest import FIRST, Manifest
-from marginseal.records.pledges import draw_schedule
-from marginseal.records.registry import RegisteredSource, RegisteredVenue, SourceRegistry, VenueRegistry
-from marginseal.records.sealing import SealingKey
-from marginseal.records.source import BookTerms, PublishedStatement, book_id, make_statements, open_statement
-from marginseal.records.statement import Statement, Tier
-from marginseal.records.tiles import tiles_of
-from prover.attest import blinder_sums, net_lots
-from prover.compose import ClaimRequest, OpenedBook, Predecessor, Registries, compose
-from prover.prove import Secrets, prove
-from prover.witness import make_witness
-from verifier.claims import compile_claim
-from verifier.policy import Trust
-from verifier.replay import replay
-from verifier.verify import Setting, verify
-
-ORIGIN = "bench.example/log"
-RULE = RuleRef("worst_case_limits")
-VENUES = ("venue-a", "venue-b")
-STEP_S = 60
-
-
-def seed(name: str) -> bytes:
-    return hashlib.sha256(f"bench {name}".encode()).digest()
-
-
-def key(role: Role, name: str) -> SigningKey:
-    return SigningKey(role, seed(f"{role} {name}"))
-
-
-OPERATOR, PROVER = key(Role.OPERATOR, "risk"), key(Role.PROVER, "prover")
-SOURCE_KEYS = {name: key(Role.SOURCE, name) for name in SOURCES}
-SIGNER = Signer(ORIGIN, Ed25519PrivateKey.from_private_bytes(seed("log")))
-
-
-@cache
-def market() -> ExampleMarket:
-    return example_market()
-
-
-@cache
-def commitment() -> CommitmentKey:
-    return commitment_key(rows_for(len(market().universe)), ceremony())
-
-
-@cache
-def registries() -> tuple[Envelope, Envelope, VenueRegistry]:
-    issued = market().snapshot.time
-    sources = tuple(RegisteredSource(s, SOURCE_KEYS[s].public) for s in sorted(SOURCES))
-    venues = VenueRegistry(
-        "risk", 1, issued, tuple(RegisteredVenue(v, key(Role.VENUE, v).public) for v in VENUES)
-    )  # fmt: skip
-    return sign(SourceRegistry("risk", 1, issued, sources), [OPERATOR]), sign(venues, [OPERATOR]), venues
-
-
-@cache
-def snapshot(number: int) -> Snapshot:
-    """The example's ordinary day, a little later and a little higher."""
-    base, later, up = market().snapshot, STEP_S * number, 1 + number / 10_000
-    return replace(
-        base,
-        name=f"epoch {number}",
-        time=base.time + later,
-        index=MappingProxyType({s: replace(i, time=i.time + later, price=i.price * up) for s, i in base.index.items()}),
-        forwards=MappingProxyType(
-            {s: MappingProxyType({e: f * up for e, f in curve.items()}) for s, curve in base.forwards.items()}
-        ),
-        quotes=MappingProxyType({name: replace(q, time=q.time + later) for name, q in base.quotes.items()}),
-    )
-
-
-@cache
-def epoch(number: int) -> RiskEpoch:
-    return build_epoch(market().universe, snapshot(number), market().parameters)
-
-
-class Account:
-    """One account that attests in every epoch."""
-
-    def __init__(self, number: int) -> None:
-        self.name = f"fund-{number}"
-        self.key, self.sealing = key(Role.ACCOUNT, self.name), SealingKey(seed(f"sealing {self.name}"))
-        self.books = {s: book_id(seed("salt"), f"{self.name} {s}") for s in SOURCES}
-        books = tuple(sorted(self.books.items()))
-        start = market().snapshot.time - 3600
-        self.manifest = sign(Manifest(self.name, 1, FIRST, start, (self.key.public,), books), [self.key])
-        self.record = sign(AccountRecord(self.name, self.key.public, self.sealing.public), [self.key])
-
-    def publish(self, number: int) -> list[PublishedStatement]:
-        moment, out = snapshot(number).time, []
-        tiles = tiles_of(market().universe, commitment().n)
-        for source, book in sorted(self.books.items()):
-            terms = BookTerms(
-                source, self.name, book, f"cut {number}", moment, number + 1, True, moment + 86_400, moment + 86_400
-            )
-            out += make_statements(
-                terms, tiles, market().books[source].lots, key=SOURCE_KEYS[source], recipient=self.sealing.public,
-                commitment=commitment(),
-            )  # fmt: skip
-        return out
-
-    def attest(self, epochs: int) -> Iterator[tuple[bytes, ...]]:
-        """(statement, owner's signature, proof, published statements...) for each epoch in order."""
-        sources, venues, listed = registries()
-        schedule = draw_schedule(
-            {"venue-a": 20_000_000, "venue-b": 10_000_000}, listed, commitment().n, account=self.name, sequence=1,
-            secret=self.key.seed,
-        )  # fmt: skip
-        previous = None
-        tile = tiles_of(market().universe, commitment().n)[0]
-        for number in range(epochs):
-            published = self.publish(number)
-            books = []
-            for one, source in zip(published, sorted(SOURCES), strict=True):
-                statement, opening = open_statement(
-                    one, tile, source_key=SOURCE_KEYS[source].public, sealing_key=self.sealing, commitment=commitment()
-                )
-                books.append(OpenedBook(one.message, statement, opening))
-            submission = compose(
-                epoch(number), books, schedule, [ClaimRequest(RULE, Tier.INITIAL)], account=self.name, key=self.key,
-                registries=Registries(self.manifest.digest, sources.digest, venues.digest, len(VENUES)),
-                expiry=snapshot(number).time + 86_400, response_key=self.sealing.public, commitment=commitment(),
-                previous=previous,
-            )  # fmt: skip
-            previous = Predecessor(submission.statement, schedule)
-            one_of = circuit(number)
-            opened = [
-                (e.tile, s.opening) for e, s in zip(submission.statement.sources, submission.sources, strict=True)
-            ]
-            lots = net_lots(opened, epoch(number).instruments, commitment().n)
-            witness = make_witness(one_of, lots, schedule.opening.q[: len(VENUES)], (), None)
-            sums = blinder_sums(one_of.circuit, opened, submission)
-            proof = prove(one_of.circuit, submission.statement, witness.columns, sums, Secrets(PROVER.seed))
-            yield submission.statement.encode(), submission.owner, proof, *(p.encode() for p in published)
-
-
-@cache
-def circuit(number: int) -> Compiled:
-    return compile_claim(RULE, Tier.INITIAL, epoch(number), venues=len(VENUES))
-
-
-def cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "marginseal" / f"bench-replay-{__version__}"
-
-
-def make_account(number: int, epochs: int) -> str:
-    """Make and keep the attestations of one account, unless they are kept already."""
-    path = cache_folder() / f"{number}-{epochs}.json"
-    if not path.exists():
-        made = [[part.hex() for part in parts] for parts in Account(number).attest(epochs)]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(made))
-        partial.rename(path)
-    return str(path)
-
-
-def make_bundle(accounts: int, epochs: int, workers: int) -> Path:
-    """The log of all accounts, in the order of its epochs, as a bundle; made anew from kept attestations."""
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        files = list(pool.map(make_account, range(accounts), [epochs] * accounts))
-    folder = cache_folder() / f"log-{accounts}-{epochs}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    log = Log(open_sqlite(folder / "log.db"), origin=ORIGIN, signer=SIGNER)
-    (sources, venues, _), start = registries(), market().snapshot.time
-    publish_universe(log, market().universe, now=start)
-    publish_record(log, LogKind.SOURCE_REGISTRY, sources, now=start)
-    publish_record(log, LogKind.VENUE_REGISTRY, venues, now=start)
-    owners = [Account(number) for number in range(accounts)]
-    for owner in owners:
-        publish_account(log, owner.record, now=start)
-        publish_manifest(log, owner.manifest, now=start)
-    universe = rfc8785.dumps(market().universe.document())
-    kept = [json.loads(Path(file).read_text()) for file in files]
-    for number in range(epochs):
-        now = snapshot(number).time + 1
-        record, data = sign(epoch_record(epoch(number)), [OPERATOR]), encode(epoch(number))
-        beside = [snapshot_json(snapshot(number)), parameters_json(market().parameters)]
-        publish_epoch(log, epoch(number), record, now=now, objects=beside)
-        shared = [universe, data, record.encode(), sources.encode(), venues.encode()]
-        for owner, made in zip(owners, kept, strict=True):
-            said, signature, proof, *statements = (bytes.fromhex(part) for part in made[number])
-            attestation = make_attestation(Statement.decode(said), signature, [RULE], [proof], PROVER)
-            publish_attestation(log, attestation, [*shared, owner.manifest.encode(), *statements], now=now)
-        log.checkpoint(now=now)
-    export_bundle(log, folder / "bundle")
-    return folder / "bundle"
-
-
-def trust() -> Trust:
-    policy = LogPolicy(ORIGIN, (SIGNER.key,))
-    return Trust(ceremony().digest, (OPERATOR.public,), (PROVER.public,), None, 600, 0, policy)
+SAMPLE = 100
 
 
 def one_after_another(bundle: Bundle, epochs: int) -> tuple[int, float, float]:
     """(proofs, wall seconds, processor seconds) of `verify` alone; decoding and compiling are not counted."""
+    from replay_log import circuit, epoch
+
+    from marginseal.log.entry import ATTESTATION
+    from marginseal.records.attestation import Attestation
+    from verifier.verify import Setting, verify
+
     setting, by_digest = Setting.default(), {epoch(number).digest: circuit(number).circuit for number in range(epochs)}
     count, wall, processor = 0, 0.0, 0.0
     for item in bundle.entries():
@@ -269,27 +46,66 @@ def one_after_another(bundle: Bundle, epochs: int) -> tuple[int, float, float]:
     return count, wall, processor
 
 
+def one_by_one(bundle: Bundle) -> tuple[int, float, float]:
+    """(attestations, wall seconds, processor seconds) of a sample, each judged as if it were the only one."""
+    from replay_log import trust
+
+    from marginseal.log.entry import ATTESTATION
+    from verifier.replay_index import BundleRecords
+    from verifier.replay_records import RecordPass
+    from verifier.replay_worker import Range, Worker
+    from verifier.verify import Setting
+
+    records, setting, total = BundleRecords(bundle), Setting.default(), bundle.description.entries
+    record_pass = RecordPass(records, trust())
+    places = []
+    for position, entry in records.items(0, total):
+        if entry.kind == ATTESTATION:
+            places.append(position.index)
+        else:
+            assert not list(record_pass.take(position, entry))
+    chosen = places[:: max(1, len(places) // SAMPLE)]
+    start, used = time.perf_counter(), time.process_time()
+    for index in chosen:
+        Worker(bundle, trust(), record_pass.known, setting).judge(Range(index, index + 1, ()))
+    return len(chosen), time.perf_counter() - start, time.process_time() - used
+
+
+def processor() -> float:
+    """Seconds of this process and of those it has waited for."""
+    t = os.times()
+    return t.user + t.system + t.children_user + t.children_system
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--attestations", type=int, default=200, help="2000 takes a quarter of an hour to make, once")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     given = parser.parse_args()
-    accounts = max(1, given.attestations // given.epochs)
-    bundle = Bundle(make_bundle(accounts, given.epochs, given.workers))
-    count, wall, processor = one_after_another(bundle, given.epochs)
+
+    from replay_log import RULE, commitment, make_bundle, trust
+
+    from marginseal.log.bundle import Bundle
+    from verifier.replay import replay
+
+    bundle = Bundle(make_bundle(max(1, given.attestations // given.epochs), given.epochs, given.workers))
+    count, wall, used = one_after_another(bundle, given.epochs)
     print(f"{count} attestations, {given.epochs} epochs, n = {commitment().n}, rule {RULE.name}")
-    alone, both = replay(bundle, trust(), workers=1), replay(bundle, trust(), workers=given.workers)
-    for what, seconds in (
-        ("verify, one after another", wall),
-        ("replay, one process", alone.seconds),
-        (f"replay, {given.workers} processes", both.seconds),
-    ):
-        print(f"{what:28}{seconds:9.2f} s {seconds / count * 1e3:8.2f} ms each")
-    print(f"processor time of verify {processor / count * 1e3:.2f} ms each")
-    print(f"ratio {wall / both.seconds:.2f}; sound: {alone.sound and both.sound}; rebuilt {both.rebuilt} epochs")
-    for finding in both.findings[:5]:
-        print(finding)
+    rows = [("proof alone", wall / count, used / count)]
+    sample, wall, used = one_by_one(bundle)
+    rows.append((f"one by one (sample of {sample})", wall / sample, used / sample))
+    for workers in dict.fromkeys((1, given.workers)):
+        before, start = processor(), time.perf_counter()
+        found = replay(bundle, trust(), workers=workers)
+        wall, used = time.perf_counter() - start, processor() - before
+        assert found.sound, found.findings[:3]
+        rows.append((f"replay, {workers} process{'es' * (workers > 1)}", wall / count, used / count))
+    for what, each, used in rows:
+        print(f"{what:28} {each * 1e3:8.2f} ms each, processor {used * 1e3:6.2f} ms; whole log {each * count:8.2f} s")
+    last = rows[-1][1]
+    alone, one = rows[0][1] / last, rows[1][1] / last
+    print(f"replay on {given.workers} processes: {alone:.2f} times proof alone, {one:.2f} times one by one")
 
 
 if __name__ == "__main__":
