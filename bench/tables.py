@@ -59,9 +59,9 @@ def main_table() -> Figures:
     print(f"\nProving 4,096 in tiles costs {ratio:.2f} times proving 2,048.\n")
     print("Targets, plain: 2,048 prove 13 with one worker and 9 with two, verify 0.5, 1,200 bytes, 500 MB, compile 10;")
     print("256 prove 3, verify 0.25, 1,650 bytes; 4,096 prove 2.3 times the row for 2,048, 900 MB.\n")
-    print("For scale: the strongest general-purpose prover, the equations batched by a challenge outside its circuit, took")
-    print("46 units at 2,048 and 10 at 256, with proofs of 14.7 KB, when it was measured for this project (elsewhere, at a")
-    print("unit of 45 ms; not part of this run).\n")
+    print("For scale: the strongest general-purpose prover, the equations batched by a challenge outside its circuit,")
+    print("took 46 units at 2,048 and 10 at 256, with proofs of 14.7 KB, when it was measured for this project")
+    print("(elsewhere, at a unit of 45 ms; not part of this run).\n")
     return kept[2048, "plain", 1]
 
 

@@ -62,19 +62,18 @@ def test_a_refusal_gives_every_reason_and_status_8(run: Run, logged: Path) -> No
 def test_a_log_put_back_is_noticed_by_the_venue(run: Run, logged: Path) -> None:
     at = ("--at", NOW)
     run("log", "policy", "venue-a", cwd=logged)
-    store = logged / "log" / "log.db"
-    before = store.read_bytes()
-    assert run("decide", "venue-a", *at, cwd=logged).status == 0
+    earlier = shutil.copytree(logged, logged.parent / "earlier")
     log = open_log(Desk(logged))
     log.append(Entry("note", b"anything"), now=NOW)
-    log.storage.close()
     assert run("decide", "venue-a", *at, cwd=logged).status == 0
-    store.write_bytes(before)
-    for spare in (logged / "log").glob("log.db-*"):
-        spare.unlink()
-    told = run("decide", "venue-a", *at, "--json", cwd=logged)
+    # The store is put back as it was, and what the log remembers with it; the venue remembers what it saw.
+    shutil.copy(logged / "log" / "seen.venue-a", earlier / "log" / "seen.venue-a")
+    told = run("decide", "venue-a", *at, "--json", cwd=earlier)
     assert told.status == 8
     assert [r["code"] for r in json.loads(told.out)["reasons"]] == ["log.rollback"]
+    # Where the store alone was put back, the log itself refuses.
+    shutil.copy(logged / "log" / "released", earlier / "log" / "released")
+    assert run("decide", "venue-a", *at, cwd=earlier).status == 9
 
 
 def test_replay_of_an_exported_bundle(run: Run, logged: Path, tmp_path: Path) -> None:
