@@ -401,3 +401,13 @@ def test_10_an_entry_that_says_something_else(world: World, fund: Fund, tmp_path
     world.log.append(entry, now=world.now)
     assert "replay.entry" in auditor_says(world, tmp_path)
     assert Checkpoint.of(world.log.checkpoint(now=world.now)).size == world.log.size()
+
+
+def test_10_an_attestation_logged_after_it_had_expired(world: World, fund: Fund, tmp_path: Path) -> None:
+    """Kept back until it is worth nothing, it would still end continuity and the margin call."""
+    attested = fund.attest(log=False)
+    world.now += 25 * HOUR
+    world.append(attested)
+    fund.accept(attested)
+    assert "replay.expired" in auditor_says(world, tmp_path)
+    assert "decide.expired" in venue_says(world, fund)
