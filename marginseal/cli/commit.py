@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from marginseal.cli.desk import Desk
+from marginseal.cli.desk import Desk, read_published
 from marginseal.cli.output import AsJson, emit, utc
-from marginseal.errors import PolicyError
+from marginseal.errors import InputError, PolicyError
 
 HOUR = 3600
 
@@ -83,6 +83,7 @@ def publish(
     )
     n = rows_for(len(universe))
     tiles = tiles_of(universe, n)
+    earlier = _earlier(desk, source, terms.cut_id)
     published = make_statements(
         terms,
         tiles,
@@ -92,6 +93,8 @@ def publish(
         commitment=commitment_key(n),
         allowed=[registered.allowed(universe.digest, n, tile.index) for tile in tiles],
     )
+    for path, digest in earlier:
+        write_atomic(desk.root / "statements" / "past" / f"{digest.hex()}.json", path.read_bytes())
     out = []
     for tile, one in zip(tiles, published, strict=True):
         path = desk.root / "statements" / f"{source}.{tile.index}.json"
@@ -99,3 +102,22 @@ def publish(
         C = SourceStatement.from_payload(one.message.payload).C
         out.append({"file": str(path), "commitment": C.hex()})
     return out
+
+
+def _earlier(desk: Desk, source: str, cut: str) -> list[tuple[Path, bytes]]:
+    """The source's statements of earlier cuts, to be kept: attestations name them.
+
+    InputError commit.signed for this very cut: two messages for one cut are evidence against whoever signed them."""
+    from marginseal.records.envelope import peek
+    from marginseal.records.source import SourceStatement
+
+    found = []
+    for path in sorted((desk.root / "statements").glob(f"{source}.*.json")):
+        message = read_published(path).message
+        if peek(SourceStatement, message).terms.cut_id == cut:
+            raise InputError(
+                "commit.signed",
+                f"{source} has signed cut {cut}: a changed book is a new cut for every source (--cut, --sequence)",
+            )
+        found.append((path, message.digest))
+    return found

@@ -4,6 +4,7 @@
     registry/sources.json registry/venues.json                signed registries   (public)
     account/account.json account/manifest.json                signed records      (public)
     statements/<source>.<tile>.json                           published by sources, openings sealed inside
+    statements/past/<digest>.json                             those of earlier cuts, which earlier attestations name
     holdings/<source>.csv pledges.json                        private
     attestations/<sequence>.json                              public
     account/schedules/<sequence>.bin                          private: the pledges behind an attestation
@@ -16,6 +17,7 @@ holds its own key, a venue its own.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -153,14 +155,15 @@ class Desk:
         return open_manifest(envelope, logged=0, delay_s=0, previous=None), envelope.digest
 
     def statements(self) -> list[PublishedStatement]:
-        """What the sources published, by file name.  InputError statements.none."""
-        from marginseal.files import read_bytes
-        from marginseal.records.source import PublishedStatement
-
+        """What the sources published last, by file name.  InputError statements.none."""
         files = sorted((self.root / "statements").glob("*.json"))
         if not files:
             raise InputError("statements.none", f"there are no source statements in {self.root / 'statements'}")
-        return [PublishedStatement.decode(read_bytes(f, limit=2**20, what=f.name)) for f in files]
+        return [read_published(f) for f in files]
+
+    def every_statement(self) -> list[PublishedStatement]:
+        """These and those of earlier cuts, which earlier attestations name: statements/past/<digest>.json."""
+        return self.statements() + [read_published(f) for f in sorted((self.root / "statements/past").glob("*.json"))]
 
     # Attestations ---------------------------------------------------------------------------------------------------
 
@@ -210,7 +213,7 @@ class DeskRecords:
         return _named(*self._desk.venues(), digest, "venue registry")
 
     def source_statement(self, message: bytes) -> PublishedStatement:
-        for published in self._desk.statements():
+        for published in self._desk.every_statement():
             if published.message.digest == message:
                 return published
         raise PolicyError("public.unpublished", "a source's statement is not on the desk")
@@ -225,12 +228,25 @@ def _named(value: V, digest: bytes, wanted: bytes, what: str) -> V:
     return value
 
 
+def read_published(path: Path) -> PublishedStatement:
+    """InputError file.*; DecodeError."""
+    from marginseal.files import read_bytes
+    from marginseal.records.source import PublishedStatement
+
+    return PublishedStatement.decode(read_bytes(path, limit=2**20, what=path.name))
+
+
 def read_attestation(path: Path) -> Attestation:
     """InputError file.*; DecodeError."""
     from marginseal.files import read_bytes
     from marginseal.records.attestation import Attestation
 
     return Attestation.decode(read_bytes(path, limit=MAX_ATTESTATION_BYTES, what="attestation"))
+
+
+def _is_decimal(amount: object) -> bool:
+    """ASCII digits with at most one point between them: no sign, exponent, underscore or other script's digits."""
+    return isinstance(amount, str) and re.fullmatch(r"[0-9]{1,30}(\.[0-9]{1,30})?", amount) is not None
 
 
 def read_pledges(path: Path, venues: VenueRegistry, tick: str) -> dict[str, int]:
@@ -261,7 +277,7 @@ def read_pledges(path: Path, venues: VenueRegistry, tick: str) -> dict[str, int]
         try:
             # Inexact too: an amount of many digits must not be rounded to whole ticks on the way.
             with localcontext(Context(traps=[InvalidOperation, DivisionByZero, Overflow, Inexact])):
-                ticks = Decimal(amount) / Decimal(tick) if isinstance(amount, str) else Decimal("NaN")
+                ticks = Decimal(amount) / Decimal(tick) if _is_decimal(amount) else Decimal("NaN")
         except DecimalException:
             ticks = Decimal("NaN")
         if not ticks.is_finite() or ticks != ticks.to_integral_value() or not 0 <= ticks < 2**55:
@@ -276,7 +292,7 @@ def source_evidence(desk: Desk, n: int, tiles: int) -> SourceEvidence:
 
     registry, registry_digest = desk.sources()
     manifest, manifest_digest = desk.manifest()
-    published = desk.statements()
+    published = desk.every_statement()
     return SourceEvidence(
         registry=registry,
         registry_digest=registry_digest,

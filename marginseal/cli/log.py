@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from marginseal.records.keys import PublicKey
 
 ORIGIN = "desk.example/log"
+MAX_AHEAD_S = 60
 app = typer.Typer(help="A desk's own log: append, checkpoint, export, a policy to start from.", no_args_is_help=True)
 
 DeskFolder = Annotated[Path, typer.Option("--desk", help="The desk's folder.")]
@@ -33,7 +34,11 @@ At = Annotated[int | None, typer.Option("--at", help="Unix seconds to take for t
 
 
 def moment(at: int | None) -> int:
-    return int(time.time()) if at is None else at
+    """The moment to take for the present.  InputError cli.at: a log never signs a time that lies ahead."""
+    now = int(time.time())
+    if at is not None and at > now + MAX_AHEAD_S:
+        raise InputError("cli.at", "--at lies in the future")
+    return now if at is None else at
 
 
 @app.command()
@@ -178,7 +183,7 @@ def _objects(desk: Desk, attestation: Attestation, record: bytes) -> list[bytes]
     from marginseal.market.epoch import encode
 
     wanted = {e.message_digest for e in attestation.statement.sources}
-    published = [p for p in desk.statements() if p.message.digest in wanted]
+    published = [p for p in desk.every_statement() if p.message.digest in wanted]
     epoch = desk.epoch()
     if len(published) != len(wanted) or epoch.digest != attestation.statement.epoch:
         raise InputError("log.statement", "the epoch or a source's statement of the attestation is no longer here")

@@ -122,9 +122,12 @@ def _check_row(desk: Desk, file: Path) -> dict[str, Any]:
     from marginseal.records.row_opening import RowOpening, verify_row
     from marginseal.records.source import SourceStatement
 
-    shown = RowOpening.decode(read_bytes(file, limit=4096, what="opening"))
+    data = read_bytes(file, limit=4096, what="opening")
+    if b'"venue"' in data:
+        raise InputError("open.venue", "this is a pledge opening: say with --venue which venue checks it")
+    shown = RowOpening.decode(data)
     universe, (registry, _) = desk.universe(), desk.sources()
-    for published in desk.statements():
+    for published in desk.every_statement():
         if published.message.digest != shown.message:
             continue
         source = peek(SourceStatement, published.message).terms.source

@@ -36,11 +36,13 @@ def facts(desk: Desk, file: Path, epoch_file: Path | None = None, backend_name: 
     from marginseal.algebra.curve import backend
     from marginseal.algebra.srs import ceremony
     from marginseal.algebra.vectors import default_vectors
-    from marginseal.errors import PolicyError
+    from marginseal.errors import InputError, PolicyError
     from marginseal.records.acceptance import check_sources
     from verifier.claims import compile_claims, verify_claims
     from verifier.verify import Setting
 
+    if backend_name not in ("arkworks", "reference"):
+        raise InputError("cli.backend", f"there is no backend {backend_name!r}: arkworks or reference")
     setting = Setting(ceremony(), backend(backend_name), default_vectors())
     attestation = read_attestation(file)
     statement = attestation.statement
@@ -83,6 +85,7 @@ def facts(desk: Desk, file: Path, epoch_file: Path | None = None, backend_name: 
             "that its pledges follow its predecessor's",
             "that the epoch is its operator's and not superseded",
             "that rules, parameters and tiers are ones you accept",
+            "that the account key is the account's, beyond what its manifest says",
         ],
     }
 

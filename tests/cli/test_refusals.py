@@ -34,7 +34,7 @@ def spoil_json(path: Path, **changes: object) -> None:
 def test_holdings(run: Run, desk: Path, content: str, expected: str, status: int) -> None:
     (desk / "holdings" / "custodian.csv").write_text(content)
     before = (desk / "statements" / "custodian.0.json").read_bytes()
-    ran = run("commit", "custodian", cwd=desk)
+    ran = run("commit", "custodian", "--cut", "next", cwd=desk)
     assert (ran.status, code(ran.err)) == (status, expected)
     assert (desk / "statements" / "custodian.0.json").read_bytes() == before
     assert "Traceback" not in ran.err
@@ -68,7 +68,8 @@ def test_an_unhealthy_book_names_the_line_and_no_amount(run: Run, desk: Path) ->
     from marginseal.market.example import example_file
 
     (desk / "holdings" / "venue-b.csv").write_bytes(example_file("unhealthy-venue-b.csv"))
-    assert run("commit", "venue-b", "--sequence", 2, cwd=desk).status == 0
+    for source in ("custodian", "venue-a", "venue-b"):
+        assert run("commit", source, "--cut", "next", "--sequence", 2, cwd=desk).status == 0
     (desk / "attestations" / "000001.json").unlink()
     ran = run("prove", "--json")
     error = json.loads(ran.err)["error"]
@@ -112,12 +113,36 @@ def test_a_source_of_the_manifest_cannot_be_left_out(run: Run, desk: Path) -> No
     assert not (desk / "attestations" / "000002.json").exists()
 
 
-@pytest.mark.parametrize("amount", ["1.001", "-1", "nan", "1e400", 5, "999999999999999999999"])
+@pytest.mark.parametrize(
+    "amount", ["1.001", "-1", "nan", "1e400", 5, "999999999999999999999", "3e5", "+1", "1_0", "３"]
+)
 def test_pledges(run: Run, desk: Path, amount: object) -> None:
     (desk / "pledges.json").write_text(json.dumps({"format": "marginseal-pledges-1", "pledges": {"venue-a": amount}}))
     ran = run("prove", cwd=desk)
     assert (ran.status, code(ran.err)) == (3, "pledges.amount")
     assert str(amount) not in ran.err.replace("0.01", "")
+
+
+def test_a_source_signs_a_cut_once_and_keeps_what_it_signed(run: Run, desk: Path) -> None:
+    """Two messages for one cut are evidence against the source; an earlier cut's stays, for attestations name it."""
+    before = (desk / "statements" / "venue-b.0.json").read_bytes()
+    ran = run("commit", "venue-b", cwd=desk)
+    assert (ran.status, code(ran.err)) == (3, "commit.signed")
+    assert (desk / "statements" / "venue-b.0.json").read_bytes() == before
+    for source in ("custodian", "venue-a", "venue-b"):
+        assert run("commit", source, "--cut", "next", "--sequence", 2).status == 0
+    assert before in [path.read_bytes() for path in (desk / "statements" / "past").iterdir()]
+    assert run("prove").status == 0
+    for number in (1, 2):
+        assert run("verify", f"attestations/00000{number}.json").status == 0
+
+
+def test_what_the_options_do_not_know(run: Run, desk: Path) -> None:
+    assert code(run("verify", "attestations/000001.json", "--backend", "zz", cwd=desk).err) == "cli.backend"
+    assert code(run("log", "append", "--at", 4_000_000_000).err) == "cli.at"
+    assert not (desk / "log").exists()
+    assert run("open", "pledge", "venue-a").status == 0
+    assert code(run("open", "check", "opened/venue-a.json").err) == "open.venue"
 
 
 def test_a_wrong_passphrase(run: Run, desk: Path) -> None:
