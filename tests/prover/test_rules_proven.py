@@ -13,18 +13,21 @@ from circuits.model import Link
 from circuits.rules.example import example_epoch
 from circuits.rules.registry import RULES
 from marginseal.algebra.commit import commitment_key
+from marginseal.algebra.curve import backend
 from marginseal.algebra.srs import ceremony
+from marginseal.algebra.vectors import PythonVectors
 from marginseal.errors import MarginSealError
 from marginseal.records.statement import Continuity, Kind, Release, Statement, Tier
 from prover.prove import Secrets, prove
 from prover.witness import make_witness
-from tests.toy import statement_for
-from verifier.verify import verify
+from tests.toy import make_toy, statement_for
+from verifier.verify import Setting, verify
 
 LOTS = np.array([2000, 1, -2, -1, 3])
 PLEDGES, BEFORE = np.array([5, 7]), np.array([5, 9])
 INPUTS = {"scenario_loss": (260,), "net_band": (-20, 20)}
 SECRETS = Secrets(bytes(range(32)))
+REFERENCE = Setting(ceremony(), backend("reference"), PythonVectors())
 BLINDERS = {Role.HOLDINGS: 11, Role.PLEDGES: 12, Role.PREVIOUS_PLEDGES: 13}
 
 
@@ -67,8 +70,18 @@ def test_proven_and_verified(name: str, tier: Tier, rows: tuple[int, ...] | None
     openings = [BLINDERS[bound.role] for bound in circuit.bound]
     proof = prove(circuit, statement, witness.columns, openings, SECRETS)
     verify(circuit, statement, proof)
+    verify(circuit, statement, proof, setting=REFERENCE)  # py-ecc, plain Python: nothing compiled in common
     another = compile_rule(name, replace(example_epoch(), name="other"), tier, venues=2 if attests else 0, link=link)
     with pytest.raises(MarginSealError):
         verify(another.circuit, statement, proof)
     with pytest.raises(MarginSealError):
         verify(circuit, replace(statement, expiry=statement.expiry + 1), proof)
+
+
+@pytest.mark.parametrize("n", [8, 16, 32, 64, 128, 256, 512, 1024, 2048])
+def test_every_number_of_rows_by_the_reference_library(n: int) -> None:
+    toy = make_toy(n, 5, size=100)
+    proof = prove(toy.circuit, toy.statement, toy.columns, toy.openings, SECRETS)
+    verify(toy.circuit, toy.statement, proof, setting=REFERENCE)
+    with pytest.raises(MarginSealError):
+        verify(toy.circuit, toy.statement, proof[:-48] + proof[:48], setting=REFERENCE)
