@@ -23,6 +23,8 @@ $(VENV)/run.stamp: pyproject.toml | $(RUN)
 	@$(PIP) install $(QUIET) --only-binary numba,llvmlite -e '.[fast]' || \
 	  { echo "no numba wheel for this Python: going on without the compiled kernels, about ten times slower"; \
 	    $(PIP) install $(QUIET) -e .; }
+	@echo "compiling the kernels (once)"
+	@$(RUN) -c 'from marginseal.algebra.vectors_numba import warm_up; warm_up()' 2>/dev/null || true
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/run.stamp
