@@ -21,7 +21,33 @@ from server.signatures import Caller
 from server.store import Store
 from server.tables import jobs, results, submissions
 
-MAX_SEQUENCE = 2**53 - 1
+# Built once: making a statement costs more than running it.
+_STATUS = (
+    sa.select(jobs, submissions.c.epoch, submissions.c.received, results.c.sealed)
+    .join(submissions, submissions.c.id == jobs.c.submission)
+    .outerjoin(results, results.c.submission == jobs.c.submission)
+    .where(jobs.c.submission == sa.bindparam("submission"), jobs.c.account == sa.bindparam("account"))
+)
+_AHEAD = (
+    sa.select(sa.func.count())
+    .select_from(jobs)
+    .where(
+        jobs.c.state == "ready",
+        sa.or_(
+            jobs.c.turn < sa.bindparam("turn"),
+            sa.and_(jobs.c.turn == sa.bindparam("turn"), jobs.c.id < sa.bindparam("id")),
+        ),
+    )
+)
+_PENDING = sa.select(jobs.c.id).where(
+    jobs.c.account == sa.bindparam("account"),
+    jobs.c.sequence == sa.bindparam("sequence"),
+    jobs.c.state.in_(("ready", "running")),
+)
+_INSERT = sa.insert(submissions)
+_KNOWN = sa.select(submissions.c.id, submissions.c.body_digest).where(
+    submissions.c.account == sa.bindparam("account"), submissions.c.idempotency_key == sa.bindparam("name")
+)
 
 
 @dataclass(frozen=True)
@@ -84,15 +110,13 @@ def accept(
     if header.account != caller.party:
         raise Refusal(403, "submission.account", "The submission names another account than the signer's.")
     digest = hashlib.sha256(body).digest()
-    known = sa.select(submissions.c.id, submissions.c.body_digest).where(
-        submissions.c.account == caller.party, submissions.c.idempotency_key == idempotency_key
-    )
+    named = {"account": caller.party, "name": idempotency_key}
     with store.read() as c:
-        before = c.execute(known).one_or_none()
+        before = c.execute(_KNOWN, named).one_or_none()
     if before is None:
         _check(header, situation())
         with store.write() as c:
-            before = c.execute(known).one_or_none()  # the same request may have come twice at once
+            before = c.execute(_KNOWN, named).one_or_none()  # the same request may have come twice at once
             if before is None:
                 return _insert(c, queue, body, digest, header, idempotency_key, now), True
     if before.body_digest != digest:
@@ -112,22 +136,22 @@ def _check(header: Header, situation: Situation) -> None:
 def _insert(
     c: sa.Connection, queue: Queue, body: bytes, digest: bytes, header: Header, idempotency_key: str, now: int
 ) -> str:
-    live = sa.select(jobs.c.sequence).where(jobs.c.account == header.account, jobs.c.state.in_(("ready", "running")))
-    if header.sequence in set(c.scalars(live)):
+    if c.scalar(_PENDING, {"account": header.account, "sequence": header.sequence}) is not None:
         raise Refusal(409, "submission.sequence-pending", "A submission of this sequence is being worked on.")
     name = secrets.token_hex(16)
     c.execute(
-        sa.insert(submissions).values(
-            id=name,
-            account=header.account,
-            sequence=header.sequence,
-            epoch=header.epoch,
-            prover_key=header.prover_key,
-            idempotency_key=idempotency_key,
-            body_digest=digest,
-            sealed=body,
-            received=now,
-        )
+        _INSERT,
+        {
+            "id": name,
+            "account": header.account,
+            "sequence": header.sequence,
+            "epoch": header.epoch,
+            "prover_key": header.prover_key,
+            "idempotency_key": idempotency_key,
+            "body_digest": digest,
+            "sealed": body,
+            "received": now,
+        },
     )
     queue.enqueue(c, name, header.account, header.sequence)
     return name
@@ -135,19 +159,10 @@ def _insert(
 
 def status(store: Store, account: str, submission: str) -> Status:
     """Refusal 404 submission.unknown, for another account's as well."""
-    query = (
-        sa.select(jobs, submissions.c.epoch, submissions.c.received, results.c.sealed)
-        .join(submissions, submissions.c.id == jobs.c.submission)
-        .outerjoin(results, results.c.submission == jobs.c.submission)
-        .where(jobs.c.submission == submission, jobs.c.account == account)
-    )
     with store.read() as c:
-        row = c.execute(query).one_or_none()
+        row = c.execute(_STATUS, {"submission": submission, "account": account}).one_or_none()
         if row is None:
             raise Refusal(404, "submission.unknown", "This account has no such submission.")
-        earlier = sa.or_(jobs.c.turn < row.turn, sa.and_(jobs.c.turn == row.turn, jobs.c.id < row.id))
-        ahead = sa.select(sa.func.count()).select_from(jobs).where(jobs.c.state == "ready", earlier)
-        waiting = row.state == "ready"
         return Status(
             id=row.submission,
             account=row.account,
@@ -155,7 +170,7 @@ def status(store: Store, account: str, submission: str) -> Status:
             epoch=row.epoch,
             state=row.state,
             stage=row.stage,
-            ahead=c.execute(ahead).scalar_one() if waiting else 0,
+            ahead=c.execute(_AHEAD, {"turn": row.turn, "id": row.id}).scalar_one() if row.state == "ready" else 0,
             attempt=row.attempt,
             code=row.code,
             received=row.received,

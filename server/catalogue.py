@@ -23,6 +23,17 @@ _PAGE = 256
 _COLUMNS = (catalogue.c.idx, catalogue.c.time, catalogue.c.kind, catalogue.c.account, catalogue.c.sequence)
 _NAMES = (catalogue.c.payload_digest, catalogue.c.name, catalogue.c.statement_digest)
 _FOUND = sa.select(*_COLUMNS, *_NAMES)
+# Built once: making a statement costs more than running it.
+_LAST = sa.select(sa.func.max(catalogue.c.idx))
+_KIND = catalogue.c.kind == sa.bindparam("kind")
+_NAMED = sa.or_(
+    catalogue.c.name == sa.bindparam("digest"),
+    catalogue.c.payload_digest == sa.bindparam("digest"),
+    catalogue.c.statement_digest == sa.bindparam("digest"),
+)
+_BY_DIGEST = _FOUND.where(_NAMED, _KIND).order_by(catalogue.c.idx).limit(1)
+_RECENT = _FOUND.where(_KIND).order_by(catalogue.c.idx.desc()).limit(sa.bindparam("limit"))
+_OF_ACCOUNT = _FOUND.where(_KIND, catalogue.c.account == sa.bindparam("account")).order_by(catalogue.c.idx)
 
 
 @dataclass(frozen=True)
@@ -50,14 +61,13 @@ class Catalogue:
         """Read the log's entries up to `size` that are not in the table yet."""
         if size <= self._synced:
             return
-        last = sa.select(sa.func.max(catalogue.c.idx))
         with self._store.read() as c:
-            known = c.scalar(last)
+            known = c.scalar(_LAST)
         start = 0 if known is None else known + 1
         while start < size:
             rows = [_row(e) for e in self._log.entries(start, min(size, start + _PAGE))]
             with self._store.write() as c:
-                there = c.scalar(last)  # another process may have been here
+                there = c.scalar(_LAST)  # another process may have been here
                 fresh = [row for row in rows if there is None or row["idx"] > there]
                 if fresh:
                     c.execute(sa.insert(catalogue), fresh)
@@ -66,33 +76,27 @@ class Catalogue:
 
     def by_digest(self, digest: bytes, kind: str) -> Found | None:
         """The first entry of that kind with this name, or whose payload or statement has this digest."""
-        named = sa.or_(
-            catalogue.c.name == digest, catalogue.c.payload_digest == digest, catalogue.c.statement_digest == digest
-        )
-        return self._one(_FOUND.where(named, catalogue.c.kind == kind).order_by(catalogue.c.idx))
+        found = self._all(_BY_DIGEST, {"digest": digest, "kind": kind})
+        return found[0] if found else None
 
     def newest(self, kind: str) -> Found | None:
-        return self._one(_FOUND.where(catalogue.c.kind == kind).order_by(catalogue.c.idx.desc()))
-
-    def of_account(self, kind: str, account: str) -> list[Found]:
-        """All of one kind and account, in the order of the log."""
-        mine = _FOUND.where(catalogue.c.kind == kind, catalogue.c.account == account).order_by(catalogue.c.idx)
-        with self._store.read() as c:
-            return [Found(*row) for row in c.execute(mine)]
+        found = self.recent(kind, 1)
+        return found[0] if found else None
 
     def recent(self, kind: str, limit: int) -> list[Found]:
         """Newest first."""
-        with self._store.read() as c:
-            rows = c.execute(_FOUND.where(catalogue.c.kind == kind).order_by(catalogue.c.idx.desc()).limit(limit))
-            return [Found(*row) for row in rows]
+        return self._all(_RECENT, {"kind": kind, "limit": limit})
+
+    def of_account(self, kind: str, account: str) -> list[Found]:
+        """All of one kind and account, in the order of the log."""
+        return self._all(_OF_ACCOUNT, {"kind": kind, "account": account})
 
     def payload(self, found: Found) -> bytes:
         return self._log.entry(found.index)[1].payload
 
-    def _one(self, query: sa.Select[Any]) -> Found | None:
+    def _all(self, query: sa.Select[Any], values: dict[str, object]) -> list[Found]:
         with self._store.read() as c:
-            row = c.execute(query.limit(1)).one_or_none()
-        return None if row is None else Found(*row)
+            return [Found(*row) for row in c.execute(query, values)]
 
 
 def _row(stored: StoredEntry) -> dict[str, object]:

@@ -80,6 +80,7 @@ class WorkerSection(_Section):
 
     processes: Annotated[int, Field(ge=1, le=256)] = 2
     threads: Annotated[int, Field(ge=1, le=64)] = 1
+    niceness: Annotated[int, Field(ge=0, le=19)] = 5
     lock_memory: bool = Field(default=False, description="mlockall: no page of a prover is swapped; needs the right")
 
 

@@ -98,6 +98,86 @@ class Limits:
     max_queued_per_account: int = 16
 
 
+# Built once: making a statement costs more than running it.
+_LAPSED = sa.and_(jobs.c.state == "running", jobs.c.lease_until < sa.bindparam("now"))
+_DUE = sa.or_(sa.and_(jobs.c.state == "ready", jobs.c.run_at <= sa.bindparam("now")), _LAPSED)
+_EARLIER = jobs.alias("earlier")
+_WAITS = sa.exists().where(
+    _EARLIER.c.account == jobs.c.account, _EARLIER.c.state.in_(("ready", "running")), _EARLIER.c.id < jobs.c.id
+)
+_NEXT = sa.select(jobs.c.id).where(_DUE, ~_WAITS).order_by(jobs.c.turn, jobs.c.id).limit(1)
+_GIVE_UP = (
+    sa.update(jobs)
+    .where(_LAPSED, jobs.c.attempt >= sa.bindparam("most"))
+    .values(state="dead", code="job.abandoned", stage="finished", finished=sa.bindparam("now"))
+)
+_CLAIM = (
+    sa.update(jobs)
+    .where(jobs.c.id == _NEXT.with_for_update(skip_locked=True).scalar_subquery())
+    .values(
+        state="running",
+        worker=sa.bindparam("by"),
+        lease_until=sa.bindparam("until"),
+        attempt=jobs.c.attempt + 1,
+        stage="claimed",
+        started=sa.func.coalesce(jobs.c.started, sa.bindparam("now")),
+    )
+    .returning(jobs.c.id, jobs.c.submission, jobs.c.account, jobs.c.sequence, jobs.c.attempt)
+)
+_SUBMISSION = sa.select(submissions).where(submissions.c.id == sa.bindparam("name"))
+_MINE = sa.and_(
+    jobs.c.id == sa.bindparam("mine"),
+    jobs.c.state == "running",
+    jobs.c.worker == sa.bindparam("by"),
+    jobs.c.attempt == sa.bindparam("fence"),
+)
+_BEAT = sa.update(jobs).where(_MINE).values(lease_until=sa.bindparam("until"), stage=sa.bindparam("at"))
+_FINISH = (
+    sa.update(jobs)
+    .where(_MINE)
+    .values(
+        state=sa.bindparam("how"),
+        code=sa.bindparam("why"),
+        attestation=sa.bindparam("digest"),
+        log_index=sa.bindparam("place"),
+        stage="finished",
+        finished=sa.bindparam("now"),
+        lease_until=None,
+    )
+)
+_ANSWER = sa.insert(results)
+_ENQUEUE = sa.insert(jobs)
+_OWN = jobs.c.account == sa.bindparam("whose")
+
+
+def _live(*where: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+    return sa.select(sa.func.count()).where(jobs.c.state.in_(("ready", "running")), *where).scalar_subquery()
+
+
+def _last_turn(*where: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    last = sa.select(jobs.c.turn).where(*where).order_by(jobs.c.turn.desc()).limit(1)
+    return sa.func.coalesce(last.scalar_subquery(), 0)
+
+
+_SERVED = sa.select(
+    sa.union_all(*(sa.select(_last_turn(jobs.c.state == s).label("turn")) for s in ("running", *FINAL_STATES)))
+    .subquery()
+    .c.turn
+).subquery()
+_PLACE = sa.select(
+    _live().label("all_live"),
+    _live(_OWN).label("own_live"),
+    _last_turn(_OWN).label("own_turn"),
+    sa.select(sa.func.max(_SERVED.c.turn)).scalar_subquery().label("served"),
+)
+_FORGET = sa.update(submissions).where(submissions.c.id == sa.bindparam("name")).values(sealed=None)
+
+
+def _fence(job: Job) -> dict[str, object]:
+    """What only the worker that holds this attempt can name."""
+    return {"mine": job.id, "by": job.worker, "fence": job.attempt}
+
+
 class LeaseQueue:
     """`Queue` on the service's database.  `forfeit` and `requeue` are for the supervisor and the operator."""
 
@@ -105,36 +185,27 @@ class LeaseQueue:
         self._store, self._limits, self._clock = store, limits, clock
 
     def enqueue(self, c: sa.Connection, submission: str, account: str, sequence: int) -> None:
-        live = sa.select(sa.func.count()).where(jobs.c.state.in_(("ready", "running")))
-        if c.execute(live).scalar_one() >= self._limits.max_queued:
+        place = c.execute(_PLACE, {"whose": account}).one()
+        if place.all_live >= self._limits.max_queued:
             raise Busy("queue.full", "the prover has more work than it takes", retry_after=self._retry_after(c))
-        if c.execute(live.where(jobs.c.account == account)).scalar_one() >= self._limits.max_queued_per_account:
+        if place.own_live >= self._limits.max_queued_per_account:
             raise Busy("queue.account-full", "this account has too many submissions waiting", retry_after=5)
         now = self._clock()
         c.execute(
-            sa.insert(jobs).values(
-                submission=submission,
-                account=account,
-                sequence=sequence,
-                state="ready",
-                turn=self._next_turn(c, account),
-                run_at=now,
-                attempt=0,
-                stage="queued",
-                created=now,
-            )
+            _ENQUEUE,
+            {
+                "submission": submission,
+                "account": account,
+                "sequence": sequence,
+                "state": "ready",
+                # Start-time fair queueing: one past the account's last turn, no earlier than the turn now served.
+                "turn": max(place.served, place.own_turn) + 1,
+                "run_at": now,
+                "attempt": 0,
+                "stage": "queued",
+                "created": now,
+            },
         )
-
-    @staticmethod
-    def _next_turn(c: sa.Connection, account: str) -> int:
-        """Start-time fair queueing: one past the account's last turn, and no earlier than the turn now being served."""
-
-        def last(*where: sa.ColumnElement[bool]) -> int:
-            query = sa.select(jobs.c.turn).where(*where).order_by(jobs.c.turn.desc()).limit(1)
-            return c.scalar(query) or 0
-
-        served = max(last(jobs.c.state == state) for state in ("running", *FINAL_STATES))
-        return max(served, last(jobs.c.account == account)) + 1
 
     @staticmethod
     def _retry_after(c: sa.Connection) -> int:
@@ -147,83 +218,39 @@ class LeaseQueue:
 
     def claim(self, worker: str) -> Job | None:
         now = self._clock()
-        ready = sa.and_(jobs.c.state == "ready", jobs.c.run_at <= now)
-        lapsed = sa.and_(jobs.c.state == "running", jobs.c.lease_until < now)
         with self._store.read() as c:  # an idle worker takes no write lock
-            if c.scalar(sa.select(jobs.c.id).where(sa.or_(ready, lapsed)).limit(1)) is None:
+            if c.scalar(_NEXT, {"now": now}) is None:
                 return None
-        spent = sa.and_(lapsed, jobs.c.attempt >= self._limits.max_attempts)
-        earlier = jobs.alias("earlier")
-        waits = sa.exists().where(
-            earlier.c.account == jobs.c.account, earlier.c.state.in_(("ready", "running")), earlier.c.id < jobs.c.id
-        )
-        best = (
-            sa.select(jobs.c.id)
-            .where(sa.or_(ready, lapsed), ~waits)
-            .order_by(jobs.c.turn, jobs.c.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
+        until = now + int(1000 * self._limits.lease_s)
         with self._store.write() as c:
-            c.execute(
-                sa.update(jobs).where(spent).values(state="dead", code="job.abandoned", stage="finished", finished=now)
-            )
-            row = c.execute(
-                sa.update(jobs)
-                .where(jobs.c.id == best.scalar_subquery())
-                .values(
-                    state="running",
-                    worker=worker,
-                    lease_until=now + int(1000 * self._limits.lease_s),
-                    attempt=jobs.c.attempt + 1,
-                    stage="claimed",
-                    started=sa.func.coalesce(jobs.c.started, now),
-                )
-                .returning(jobs.c.id, jobs.c.submission, jobs.c.account, jobs.c.sequence, jobs.c.attempt)
-            ).one_or_none()
+            c.execute(_GIVE_UP, {"now": now, "most": self._limits.max_attempts})
+            row = c.execute(_CLAIM, {"now": now, "by": worker, "until": until}).one_or_none()
             if row is None:
                 return None
-            s = c.execute(sa.select(submissions).where(submissions.c.id == row.submission)).one()
+            s = c.execute(_SUBMISSION, {"name": row.submission}).one()
         return Job(
             row.id, row.submission, row.account, row.sequence, s.epoch, s.prover_key, s.sealed, row.attempt, worker
-        )
-
-    @staticmethod
-    def _mine(job: Job) -> sa.ColumnElement[bool]:
-        return sa.and_(
-            jobs.c.id == job.id,
-            jobs.c.state == "running",
-            jobs.c.worker == job.worker,
-            jobs.c.attempt == job.attempt,
         )
 
     def heartbeat(self, job: Job, stage: Stage) -> bool:
         until = self._clock() + int(1000 * self._limits.lease_s)
         with self._store.write() as c:
-            return (
-                c.execute(sa.update(jobs).where(self._mine(job)).values(lease_until=until, stage=stage)).rowcount == 1
-            )
+            return c.execute(_BEAT, {**_fence(job), "until": until, "at": stage}).rowcount == 1
 
     def finish(self, job: Job, outcome: Outcome) -> bool:
+        ended = {
+            "how": outcome.state,
+            "why": outcome.code,
+            "digest": outcome.attestation,
+            "place": outcome.log_index,
+            "now": self._clock(),
+        }
         with self._store.write() as c:
-            done = c.execute(
-                sa.update(jobs)
-                .where(self._mine(job))
-                .values(
-                    state=outcome.state,
-                    code=outcome.code,
-                    attestation=outcome.attestation,
-                    log_index=outcome.log_index,
-                    stage="finished",
-                    finished=self._clock(),
-                    lease_until=None,
-                )
-            )
-            if done.rowcount != 1:
+            if c.execute(_FINISH, {**_fence(job), **ended}).rowcount != 1:
                 return False
             if outcome.result is not None:
-                c.execute(sa.insert(results).values(submission=job.submission, sealed=outcome.result))
-            c.execute(sa.update(submissions).where(submissions.c.id == job.submission).values(sealed=None))
+                c.execute(_ANSWER, {"submission": job.submission, "sealed": outcome.result})
+            c.execute(_FORGET, {"name": job.submission})
             return True
 
     def retry(self, job: Job, code: str) -> bool:
@@ -234,7 +261,7 @@ class LeaseQueue:
             backoff = min(self._limits.backoff_max_s, self._limits.backoff_s * 2 ** (job.attempt - 1))
             values = {"state": "ready", "code": code, "stage": "queued", "run_at": now + int(1000 * backoff)}
         with self._store.write() as c:
-            return c.execute(sa.update(jobs).where(self._mine(job)).values(**values)).rowcount == 1
+            return c.execute(sa.update(jobs).where(_MINE).values(**values), _fence(job)).rowcount == 1
 
     def forfeit(self, worker: str) -> int:
         """End the leases of a worker whose process is known to be gone, so that nobody waits for them to lapse."""

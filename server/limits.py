@@ -20,6 +20,9 @@ from server.problem import Refusal
 from server.tables import buckets
 
 MAX_CLIENTS = 10_000
+_BUCKET = sa.select(buckets.c.empty_at).where(buckets.c.key == sa.bindparam("name")).with_for_update()
+_FILL = sa.update(buckets).where(buckets.c.key == sa.bindparam("name")).values(empty_at=sa.bindparam("level"))
+_NEW = sa.insert(buckets).values(key=sa.bindparam("name"), empty_at=sa.bindparam("level"))
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,8 @@ class ClientRates:
 
 def charge(c: sa.Connection, key: str, rate: Rate, now: int) -> None:
     """Refusal 429 rate.limited; the caller's transaction holds the bucket."""
-    found = c.scalar(sa.select(buckets.c.empty_at).where(buckets.c.key == key).with_for_update())
+    found = c.scalar(_BUCKET, {"name": key})
     empty_at, wait = rate.next(found, now)
     if wait:
         raise _limited(wait)
-    if found is None:
-        c.execute(sa.insert(buckets).values(key=key, empty_at=empty_at))
-    else:
-        c.execute(sa.update(buckets).where(buckets.c.key == key).values(empty_at=empty_at))
+    c.execute(_NEW if found is None else _FILL, {"name": key, "level": empty_at})

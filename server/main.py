@@ -234,6 +234,7 @@ def _worker_process(config: Config, name: str, parent: int) -> None:
     logs.configure()
     try:
         protect_memory(lock=config.worker.lock_memory)
+        os.nice(config.worker.niceness)  # who asks how far his job is should not wait for the proofs of others
         worker = make_worker(config, unlock_worker_keys(config), name)
         stop_on_signals(worker.stop)
         end_with_parent(parent)
@@ -255,6 +256,8 @@ def start_worker(config: Config, name: str) -> BaseProcess:
 def work(config: Config) -> None:
     """Keep the configured number of workers alive until SIGTERM, and tidy the tables."""
     logs.configure()
+    # Each worker proves with as many threads as it is given, and leaves the other cores to the other workers.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(config.worker.threads))
     store = Store(config.store_url)
     check_version(store)
     queue = LeaseQueue(store, limits(config))

@@ -18,6 +18,12 @@ from marginseal.records.sealing import SealingKey, SealingPublicKey
 from server.store import Store
 from server.tables import jobs, prover_keys, submissions
 
+_ACCEPTED = (
+    sa.select(prover_keys)
+    .where(sa.or_(prover_keys.c.retired.is_(None), prover_keys.c.retired > sa.bindparam("now")))
+    .order_by(prover_keys.c.created.desc(), prover_keys.c.key_id)
+)
+
 
 @dataclass(frozen=True)
 class ProverKey:
@@ -35,10 +41,8 @@ class ProverKeys:
 
     def accepted(self, now: int) -> list[ProverKey]:
         """Those a submission may be sealed to now, the one to use first."""
-        alive = sa.or_(prover_keys.c.retired.is_(None), prover_keys.c.retired > now)
-        query = sa.select(prover_keys).where(alive).order_by(prover_keys.c.created.desc(), prover_keys.c.key_id)
         with self._store.read() as c:
-            return [ProverKey(*row) for row in c.execute(query)]
+            return [ProverKey(*row) for row in c.execute(_ACCEPTED, {"now": now})]
 
 
 def add_key(c: sa.Connection, public: SealingPublicKey, *, now: int, grace_ms: int) -> None:

@@ -24,7 +24,9 @@ from server.store import Store
 from server.tables import published
 
 T = TypeVar("T", bound=Record)
+_PUBLISHED = sa.select(published.c.object).where(published.c.message == sa.bindparam("message"))
 _EPOCHS = 4
+_RECORDS = 256
 
 
 class LoggedRecords:
@@ -34,41 +36,49 @@ class LoggedRecords:
 
     def __init__(self, store: Store, log: Log, catalogue: Catalogue) -> None:
         self._store, self._log, self._catalogue = store, log, catalogue
-        # An epoch may take 32 MB; it is decoded once and kept with the circuits made from it.
+        # What is logged under a digest never changes.  An epoch may take 32 MB; circuits made from it share its matrix.
         self._epoch = lru_cache(maxsize=_EPOCHS)(lambda digest: epochs.decode(self._log.get_object(digest)))
+        self._universe = lru_cache(maxsize=_EPOCHS)(lambda index: parse_universe(self._payload(index)))
+        self._envelope = lru_cache(maxsize=_RECORDS)(lambda index: Envelope.decode(self._payload(index)))
+        self._manifest = lru_cache(maxsize=_RECORDS)(lambda index: peek(Manifest, self._envelope(index)))
+        self._found = lru_cache(maxsize=_RECORDS)(self._find)
 
-    def found(self, digest: bytes, kind: Kind) -> Found:
+    def _payload(self, index: int) -> bytes:
+        return self._log.entry(index)[1].payload
+
+    def _find(self, digest: bytes, kind: Kind) -> Found:
         self._catalogue.sync(self._log.size())
         found = self._catalogue.by_digest(digest, kind)
-        if found is None:
+        if found is None:  # which is not remembered: it may come yet
             raise PolicyError("public.unknown", f"the log holds no {kind} of that digest")
         return found
 
     def epoch(self, digest: bytes) -> epochs.RiskEpoch:
-        self.found(digest, Kind.EPOCH)
+        self._found(digest, Kind.EPOCH)
         return self._epoch(digest)
 
     def epoch_record(self, digest: bytes) -> EpochRecord:
         return self._record(EpochRecord, digest, Kind.EPOCH)
 
     def universe(self, digest: bytes) -> Universe:
-        return parse_universe(self._catalogue.payload(self.found(digest, Kind.UNIVERSE)))
+        return self._universe(self._found(digest, Kind.UNIVERSE).index)
 
     def manifest(self, digest: bytes) -> Manifest:
-        return self._record(Manifest, digest, Kind.MANIFEST)
+        return self._manifest(self._found(digest, Kind.MANIFEST).index)
 
     def manifests(self, account: str) -> list[tuple[Manifest, bytes]]:
         """The account's manifests in the order they were logged, each with its digest."""
         self._catalogue.sync(self._log.size())
         found = self._catalogue.of_account(Kind.MANIFEST, account)
-        return [(peek(Manifest, Envelope.decode(self._catalogue.payload(f))), f.name) for f in found]
+        return [(self._manifest(f.index), f.name) for f in found]
 
     def source_releases(self, account: str) -> list[Envelope]:
         """What sources signed to let books of the account go."""
-        found = self._catalogue.of_account(Kind.SOURCE_RELEASE, account)
-        return [Envelope.decode(self._catalogue.payload(f)) for f in found]
+        self._catalogue.sync(self._log.size())
+        return [self._envelope(f.index) for f in self._catalogue.of_account(Kind.SOURCE_RELEASE, account)]
 
     def newest_source_registry(self) -> SourceRegistry | None:
+        self._catalogue.sync(self._log.size())
         found = self._catalogue.newest(Kind.SOURCE_REGISTRY)
         return None if found is None else self.source_registry(found.name)
 
@@ -97,15 +107,15 @@ class LoggedRecords:
             (s.source_registry, Kind.SOURCE_REGISTRY),
             (s.venue_registry, Kind.VENUE_REGISTRY),
         ]
-        needed = {self.found(digest, kind).payload_digest for digest, kind in records}
+        needed = {self._found(digest, kind).payload_digest for digest, kind in records}
         return needed | {s.epoch} | {self._published(entry.message_digest) for entry in s.sources}
 
     def _published(self, message: bytes) -> bytes:
         with self._store.read() as c:
-            stored: bytes | None = c.scalar(sa.select(published.c.object).where(published.c.message == message))
+            stored: bytes | None = c.scalar(_PUBLISHED, {"message": message})
         if stored is None:
             raise PolicyError("public.unpublished", "a source's statement is not published here")
         return stored
 
     def _record(self, kind: type[T], digest: bytes, entry: Kind) -> T:
-        return peek(kind, Envelope.decode(self._catalogue.payload(self.found(digest, entry))))
+        return peek(kind, self._envelope(self._found(digest, entry).index))

@@ -5,7 +5,7 @@ seconds; a field that may pass 2^53 is decimal text.  Unknown members are refuse
 from __future__ import annotations
 
 import base64
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,8 +18,20 @@ Sequence = Annotated[int, Field(ge=1, le=2**53 - 1)]
 Wait = Annotated[float, Field(ge=0, le=60, description="seconds to wait for news; the server may answer earlier")]
 
 
+_SCHEMAS: dict[type, dict[str, Any]] = {}
+
+
 class Shape(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    @classmethod
+    def model_json_schema(cls, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """As pydantic's; kept when called plainly, as flask-openapi3 does for every request."""
+        if arguments or options:
+            return super().model_json_schema(*arguments, **options)
+        if cls not in _SCHEMAS:
+            _SCHEMAS[cls] = super().model_json_schema()
+        return _SCHEMAS[cls]
 
 
 class ProverKeyOut(Shape):

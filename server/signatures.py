@@ -41,6 +41,19 @@ MAX_AHEAD_S = 5
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
 _KEY_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
+# Built once: making a statement costs more than running it.
+_KEY = (
+    sa.select(party_keys.c.public, parties.c.kind, parties.c.id, parties.c.state)
+    .join(parties, sa.and_(parties.c.kind == party_keys.c.kind, parties.c.id == party_keys.c.party))
+    .where(
+        party_keys.c.key_id == sa.bindparam("key_id"),
+        party_keys.c.kind.in_(sa.bindparam("kinds", expanding=True)),
+        party_keys.c.revoked.is_(None),
+    )
+)
+_FORGET = sa.delete(nonces).where(nonces.c.expires < sa.bindparam("now"))
+_SPEND = sa.insert(nonces)
+
 
 @dataclass(frozen=True)
 class Caller:
@@ -121,11 +134,7 @@ class Signatures:
         message = _Message(request.method, self._public_url + target, Headers(list(request.headers)))
         key_id = _claimed_key(message.headers)
         with self._store.read() as c:
-            row = c.execute(
-                sa.select(party_keys.c.public, parties.c.kind, parties.c.id, parties.c.state)
-                .join(parties, sa.and_(parties.c.kind == party_keys.c.kind, parties.c.id == party_keys.c.party))
-                .where(party_keys.c.key_id == key_id, party_keys.c.kind.in_(kinds), party_keys.c.revoked.is_(None))
-            ).one_or_none()
+            row = c.execute(_KEY, {"key_id": key_id, "kinds": kinds}).one_or_none()
         if row is None:
             raise _unsigned()
         verifier = HTTPMessageVerifier(signature_algorithm=ED25519, key_resolver=_Keys(key_id, row.public))
@@ -150,9 +159,9 @@ class Signatures:
         now = self._clock()
         expires = now + 1000 * (MAX_AGE_S + 2 * MAX_AHEAD_S)
         try:
-            with self._store.write(durable=False) as c:
-                c.execute(sa.delete(nonces).where(nonces.c.expires < now))
-                c.execute(sa.insert(nonces).values(key_id=caller.key_id, nonce=nonce, expires=expires))
+            with self._store.brief() as c:
+                c.execute(_FORGET, {"now": now})
+                c.execute(_SPEND, {"key_id": caller.key_id, "nonce": nonce, "expires": expires})
                 charge(c, f"{use}:{caller.kind}:{caller.party}", rate, now)
         except sa.exc.IntegrityError:  # the nonce is there already
             raise _unsigned() from None

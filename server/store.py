@@ -24,6 +24,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from marginseal.errors import StorageError
+from server.tables import BRIEF, metadata
 
 BUSY_MS = 5_000
 
@@ -36,31 +37,36 @@ class Store:
     def __init__(self, url: str, *, busy_ms: int = BUSY_MS) -> None:
         self.url = parsed = sa.make_url(url)
         self.sqlite = parsed.get_backend_name() == "sqlite"
-        if self.sqlite and parsed.database not in (None, "", ":memory:"):
+        self._durable = self._brief = _engine(parsed)
+        self._brief_ready = True
+        if self.sqlite:
             path = Path(str(parsed.database))
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Created here so that no other mode ever shows; SQLite gives -wal and -shm the mode of the main file.
-            # Never opened once it exists: closing a second descriptor drops this process's locks on the file.
-            with contextlib.suppress(FileExistsError):
-                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        # hide_parameters: no bound value ever shows in an error message or a log line.
-        self._durable = sa.create_engine(parsed, hide_parameters=True, pool_size=8, max_overflow=32)
-        self._quick = self._durable
-        if self.sqlite:
-            self._quick = sa.create_engine(parsed, hide_parameters=True, pool_size=8, max_overflow=32)
-            _prepare_sqlite(self._durable, "FULL", busy_ms)
-            _prepare_sqlite(self._quick, "NORMAL", busy_ms)
+            beside = path.with_name(f"{path.stem}-brief{path.suffix}")
+            self._brief, self._brief_ready = _engine(parsed.set(database=str(beside))), False
+            for file, engine, synchronous in ((path, self._durable, "FULL"), (beside, self._brief, "NORMAL")):
+                _private_file(file)
+                _prepare_sqlite(engine, synchronous, busy_ms)
 
     @contextmanager
-    def write(self, *, durable: bool = True) -> Iterator[sa.Connection]:
-        """One transaction, committed when the block ends and rolled back when it raises.
+    def write(self) -> Iterator[sa.Connection]:
+        """One transaction, committed when the block ends and rolled back when it raises."""
+        with _reachable(), self._durable.connect().execution_options(writes=True) as c, c.begin():
+            yield c
 
-        durable=False: atomic and ordered all the same, but the last moments may be missing after a power loss (not
-        after a crash).  For nonces of reads alone, whose replay shows a caller what it has already seen."""
-        engine = self._durable if durable else self._quick
-        with _reachable(), engine.connect().execution_options(writes=True) as c, c.begin():
-            if not durable and not self.sqlite:
+    @contextmanager
+    def brief(self) -> Iterator[sa.Connection]:
+        """One transaction on what matters for a minute only: nonces and rates (tables.BRIEF).
+
+        Atomic and ordered as `write`, and safe from a crash; the last moments may be missing after a power loss, when
+        whoever replays a read sees what he has seen before.  With SQLite a file of its own, so that who asks for a
+        status never waits for the disk on which a submission is being made durable."""
+        with _reachable(), self._brief.connect().execution_options(writes=True) as c, c.begin():
+            if not self.sqlite:
                 c.execute(sa.text("SET LOCAL synchronous_commit TO OFF"))
+            elif not self._brief_ready:
+                metadata.create_all(c, tables=BRIEF)
+                self._brief_ready = True
             yield c
 
     @contextmanager
@@ -71,7 +77,20 @@ class Store:
 
     def close(self) -> None:
         self._durable.dispose()
-        self._quick.dispose()
+        self._brief.dispose()
+
+
+def _engine(url: sa.URL) -> sa.Engine:
+    # hide_parameters: no bound value ever shows in an error message or a log line.
+    return sa.create_engine(url, hide_parameters=True, pool_size=8, max_overflow=32)
+
+
+def _private_file(path: Path) -> None:
+    """Made here so that no other mode ever shows; SQLite gives -wal and -shm the mode of the main file.
+
+    Never opened once it exists: closing a second descriptor drops this process's locks on the file."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 @contextmanager

@@ -170,6 +170,9 @@ buckets = sa.Table(
     sa.Column("empty_at", sa.BigInteger, nullable=False),
 )
 
+# With SQLite these two live in a file of their own (Store.brief); migrations make them everywhere.
+BRIEF = [nonces, buckets]
+
 # Operator actions: signed, each naming the digest of the one before.
 audit = sa.Table(
     "audit",

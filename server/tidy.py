@@ -31,6 +31,7 @@ def tidy(store: Store, *, now: int, keep_days: int) -> int:
             (submissions, submissions.c.id),
         ):
             c.execute(sa.delete(table).where(column.in_(names)))
+    with store.brief() as c:
         c.execute(sa.delete(nonces).where(nonces.c.expires < now))
         c.execute(sa.delete(buckets).where(buckets.c.empty_at < 1000 * (now - DAY_MS)))
     return len(names)

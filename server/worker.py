@@ -30,6 +30,7 @@ from server.logs import where
 _log = logging.getLogger("marginseal.worker")
 
 Point = Literal["after-claim", "after-proof", "after-log-append", "before-acknowledge"]
+STAGE_SHOWN_S = 0.3
 KILL_POINTS: tuple[Point, ...] = ("after-claim", "after-proof", "after-log-append", "before-acknowledge")
 
 
@@ -66,11 +67,14 @@ class _Progress:
         self._changed.set()
 
     def beat(self) -> None:
+        """A beat when its time has come, and soon after a change of stage; a short job needs none at all."""
         while not self._stopped.is_set():
             self._changed.wait(self._every_s)
+            if self._stopped.wait(STAGE_SHOWN_S):
+                return
             self._changed.clear()
             try:
-                if not self._stopped.is_set() and not self._queue.heartbeat(self._job, self._stage):
+                if not self._queue.heartbeat(self._job, self._stage):
                     _log.warning("lease lost", extra={"job": self._job.id, "attempt": self._job.attempt})
                     return
             except StorageError as e:

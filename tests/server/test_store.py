@@ -68,7 +68,7 @@ def test_commits_are_synced_and_files_are_private(store: Store, tmp_path: Path) 
         assert c.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
         assert c.exec_driver_sql("PRAGMA secure_delete").scalar() == 1
         c.execute(sa.insert(buckets).values(key="k", empty_at=1))
-    with store.write(durable=False) as c:
+    with store.brief() as c:
         assert c.exec_driver_sql("PRAGMA synchronous").scalar() == 1
     for path in tmp_path.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
