@@ -21,17 +21,21 @@ Wait = Annotated[float, Field(ge=0, le=60, description="seconds to wait for news
 _SCHEMAS: dict[type, dict[str, Any]] = {}
 
 
-class Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+class Kept(BaseModel):
+    """A model whose JSON schema is made once: flask-openapi3 asks for it at every request."""
 
     @classmethod
     def model_json_schema(cls, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """As pydantic's; kept when called plainly, as flask-openapi3 does for every request."""
+        """As pydantic's; kept when called plainly."""
         if arguments or options:
             return super().model_json_schema(*arguments, **options)
         if cls not in _SCHEMAS:
             _SCHEMAS[cls] = super().model_json_schema()
         return _SCHEMAS[cls]
+
+
+class Shape(Kept):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 class ProverKeyOut(Shape):

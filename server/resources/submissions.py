@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from server.accept import Situation, Status, accept, status
 from server.problem import SIGNED_PROBLEMS
-from server.schemas import Identifier, Shape, SubmissionOut, Wait, answer, b64
+from server.schemas import Identifier, Kept, Shape, SubmissionOut, Wait, answer, b64
 from server.services import Services, services
 
 blueprint = APIBlueprint("submissions", __name__, abp_security=[{"signature": []}], abp_responses=SIGNED_PROBLEMS)
 MEDIA_TYPE = "application/octet-stream"
 
 
-class WriteHeaders(BaseModel):
+class WriteHeaders(Kept):
     """Beside Signature-Input, Signature and Content-Digest (RFC 9421, RFC 9530)."""
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
