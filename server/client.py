@@ -12,6 +12,7 @@ import base64
 import binascii
 import contextlib
 import secrets
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ import requests
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from http_message_signatures import HTTPMessageSigner, HTTPSignatureKeyResolver
 from http_message_signatures.algorithms import ED25519
+from requests.adapters import HTTPAdapter
 
 from marginseal.errors import DecodeError, MarginSealError, ServiceError
 from marginseal.files import parse_json
@@ -31,6 +33,7 @@ from marginseal.records.keys import SigningKey
 from marginseal.records.sealing import SealingKey, SealingPublicKey
 from marginseal.records.source import PublishedStatement
 from marginseal.records.submission import NONCE_BYTES, Submission, SubmissionHeader, seal_submission
+from server.tls import Socket
 from server.wire import Answer, encode_body, open_answer
 
 TAG = "marginseal"
@@ -47,6 +50,15 @@ class _Key(HTTPSignatureKeyResolver):
 
     def resolve_private_key(self, _key_id: str) -> Ed25519PrivateKey:
         return Ed25519PrivateKey.from_private_bytes(self._key.seed)
+
+
+class _Adapter(HTTPAdapter):
+    """As requests has it, over sockets of ours."""
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody until requests has told it whom
+        context.sslsocket_class = Socket
+        super().init_poolmanager(*arguments, ssl_context=context, **options)
 
 
 @dataclass(frozen=True)
@@ -93,6 +105,7 @@ class Client:
             sleep,
         )
         self._session = requests.Session()
+        self._session.mount("https://", _Adapter())
         self._session.trust_env = False
         self._session.verify = True if ca is None else str(ca)
 

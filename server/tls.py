@@ -8,9 +8,11 @@ configuration.
 from __future__ import annotations
 
 import datetime
+import errno
 import ipaddress
 import ssl
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -91,10 +93,26 @@ def _usage(*, digital_signature: bool = False, key_cert_sign: bool = False) -> x
     )
 
 
+class Socket(ssl.SSLSocket):
+    """A TLS socket that closes itself when its peer is gone before the handshake begins.
+
+    Wrapping asks for the peer's name first.  Where that fails, Python before 3.13 raises and leaves the descriptor open
+    in an object that the error's traceback alone refers to: until the collector comes by, a client that called a dying
+    server, and a server whose callers hang up at once, hold one more."""
+
+    def getpeername(self) -> Any:
+        try:
+            return super().getpeername()
+        except OSError:
+            self.close()
+            raise ConnectionResetError(errno.ECONNRESET, "the peer is gone") from None
+
+
 def server_context(certificate: Path, private_key: Path, client_ca: Path | None = None) -> ssl.SSLContext:
     """TLS 1.3 only.  InputError tls.certificate when the files are missing or do not fit each other."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.sslsocket_class = Socket
     try:
         context.load_cert_chain(certificate, private_key)
         if client_ca is not None:
