@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import groupby
 from pathlib import Path
 from statistics import median
 
@@ -193,13 +194,8 @@ def import_chain(
     listing.cash("USD")
     for symbol, price in (stablecoins or {}).items():
         listing.cash(symbol, price)
-    for currency in sorted({row.currency for row in live}):
-        listing.currency(
-            currency,
-            [row for row in live if row.currency == currency],
-            contracts.get(currency, Contracts()),
-            (staked or {}).get(currency),
-        )
+    for currency, group in groupby(live, lambda row: row.currency):
+        listing.currency(currency, list(group), contracts.get(currency, Contracts()), (staked or {}).get(currency))
     universe = Universe(name=name, settlement="USD", instruments=tuple(listing.instruments))
     snapshot = Snapshot(
         name=f"{name} {fields.time_text(moment)}"[: fields.MAX_NAME_BYTES],
@@ -232,10 +228,11 @@ class _Listing:
             self.index[symbol] = Index(price, self.moment, self.confidence)
 
     def currency(self, currency: str, rows: list[ChainRow], sizes: Contracts, token: Staked | None) -> None:
+        """The rows of one currency, in the order of their expiries: each is looked at a fixed number of times."""
         index = median(row.index for row in rows)
         self.index[currency] = Index(index, self.moment, self.confidence)
-        expiries = sorted({row.expiry for row in rows})
-        self.forwards[currency] = {e: median(row.forward for row in rows if row.expiry == e) for e in expiries}
+        curve = groupby(rows, lambda row: row.expiry)
+        self.forwards[currency] = {expiry: median(row.forward for row in group) for expiry, group in curve}
         unit, notional = Decimal(sizes.spot_lot), Decimal(sizes.inverse_lot)
 
         def add(instrument_id: str, kind: str, contract: str, lot: Decimal, price: float, expiry: int | None) -> None:

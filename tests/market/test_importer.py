@@ -6,6 +6,7 @@ import dataclasses
 import gzip
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -159,3 +160,23 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_expiry_names() -> None:
     assert expiry_name(EXPIRY) == "27MAR26"
     assert expiry_name(fields.time("2026-09-04T08:00:00Z", "x")) == "4SEP26"
+
+
+class Watched(importer.ChainRow):
+    """A row that counts how often it is looked at."""
+
+    looks = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        Watched.looks += 1
+        return super().__getattribute__(name)
+
+
+def test_a_chain_of_as_many_expiries_as_rows_takes_no_longer() -> None:
+    """A file within the limits has a million rows: a look at every row for every expiry would take half a day."""
+    first, count = dataclasses.asdict(ROWS[0]), 1500
+    rows = [Watched(**first | {"name": f"{ROWS[0].name}{k}", "expiry": EXPIRY + 86_400 * k}) for k in range(count)]
+    Watched.looks = 0
+    _, snapshot = import_chain(rows)
+    assert len(snapshot.forwards[ROWS[0].currency]) == count
+    assert Watched.looks < 100 * count
