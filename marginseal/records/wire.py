@@ -15,9 +15,10 @@ E = TypeVar("E", bound=IntEnum)
 
 
 def is_identifier(value: str) -> bool:
-    """Whether a text can stand on the wire: 1..64 bytes of UTF-8, no control character (a log line ends at one)."""
+    """Whether a text can stand on the wire: 1..64 bytes of UTF-8, no control character: a log line ends at one, and
+    U+009B begins a terminal's escape sequence as ESC [ does."""
     try:
-        return 1 <= len(value.encode("utf-8")) <= 64 and not any(c < " " or c == "\x7f" for c in value)
+        return 1 <= len(value.encode("utf-8")) <= 64 and not any(c < " " or "\x7f" <= c <= "\x9f" for c in value)
     except UnicodeEncodeError:  # a lone surrogate
         return False
 
