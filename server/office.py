@@ -61,10 +61,20 @@ class Office:
     # Parties
 
     def register_account(self, record: Envelope) -> int:
-        """An account by its own signed record, which is logged: sources find the sealing key there."""
+        """An account by its own signed record, which is logged: sources find the sealing key there.
+
+        It is logged only if name and key are free and no other record of that name is logged: a record under a name
+        that is taken would tell sources to seal that account's openings to a stranger.  PolicyError party.exists."""
         account = open_account(record)
-        publish.publish_account(self._log, record, now=self._clock() // 1000)
-        return self._register("account", account.account, account.key)
+        if self._public.account_records(account.account) not in ([], [record.digest]):
+            raise PolicyError("party.exists", "the log holds another record of an account of that name")
+
+        def do(c: sa.Connection, now: int) -> None:
+            parties.register(c, "account", account.account, account.key, now=now)
+            publish.publish_account(self._log, record, now=now // 1000)
+
+        params = {"kind": "account", "party": account.account, "key": account.key.raw.hex()}
+        return self._act("register", params, do)
 
     def register_source(self, source: str, key: PublicKey) -> int:
         return self._register("source", source, key)

@@ -72,6 +72,11 @@ class LoggedRecords:
         found = self._catalogue.of_account(Kind.MANIFEST, account)
         return [(self._manifest(f.index), f.name) for f in found]
 
+    def account_records(self, account: str) -> list[bytes]:
+        """The digests of the records that are logged under an account's name."""
+        self._catalogue.sync(self._log.size())
+        return [found.name for found in self._catalogue.of_account(Kind.ACCOUNT, account)]
+
     def source_releases(self, account: str) -> list[Envelope]:
         """What sources signed to let books of the account go."""
         self._catalogue.sync(self._log.size())

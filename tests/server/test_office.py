@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,18 +11,23 @@ import pytest
 import sqlalchemy as sa
 
 from marginseal.errors import InputError, PolicyError, StorageError
+from marginseal.log.entry import Entry
+from marginseal.records.account import AccountRecord
+from marginseal.records.envelope import sign
 from marginseal.records.keyfile import MIN_LOG_COST
 from marginseal.records.keys import Role, SigningKey
 from marginseal.records.sealing import SealingKey
 from server import audit
 from server.audit import Operator
 from server.jobs import now_ms
-from server.main import office, passphrase, public_half, read_operator
+from server.main import close_log, office, open_log, passphrase, public_half, read_operator
+from server.names import Kind
 from server.prover_keys import ProverKeys, key_path, keys_in_use
+from server.publish import publish_account
 from server.store import Store
 from server.tables import audit as rows
 from server.tables import jobs
-from tests.server.world import SOURCE_KEYS, Site, site, submit_directly
+from tests.server.world import SOURCE_KEYS, Account, Site, site, submit_directly
 
 
 @pytest.fixture
@@ -154,3 +160,37 @@ def test_a_first_run_makes_private_files_once_and_says_so(tmp_path: Path) -> Non
     assert again == []
     assert {p: p.read_bytes() for p in secret} == before
     assert len(public_half(config, "log.key")) == 32
+
+
+def logged_accounts(s: Site) -> list[bytes]:
+    log = open_log(s.config, None)
+    entries = [Entry.decode(e.data) for e in log.entries()]
+    close_log(log)
+    return [e.payload for e in entries if e.kind == Kind.ACCOUNT]
+
+
+def test_a_refused_registration_logs_no_record(s: Site) -> None:
+    """Sources seal openings to the key in the account's record: one under a name that is taken would redirect them."""
+    owner, thief = s.account("fund-1"), Account.new("thief")
+    foreign = AccountRecord(owner.name, thief.key.public, thief.sealing.public)
+    for record, code in (
+        (sign(foreign, [thief.key]), r"party\.exists"),
+        (sign(AccountRecord("a/b", thief.key.public, thief.sealing.public), [thief.key]), r"party\.name"),
+        (sign(AccountRecord("other", owner.key.public, thief.sealing.public), [owner.key]), r"key\.taken"),
+    ):
+        with s.office() as desk, pytest.raises((PolicyError, InputError), match=code):
+            desk.register_account(record)
+    assert logged_accounts(s) == [owner.record.encode()]
+
+
+def test_a_logged_record_keeps_its_name_also_when_the_registration_was_lost(s: Site) -> None:
+    """Killed between the log's commit and ours: the owner's record goes on, a stranger's does not take its place."""
+    owner, thief = Account.new("fund-1"), Account.new("thief")
+    log = open_log(s.config, None)
+    publish_account(log, owner.record, now=int(time.time()))
+    close_log(log)
+    with s.office() as desk:
+        with pytest.raises(PolicyError, match=r"party\.exists"):
+            desk.register_account(sign(AccountRecord("fund-1", thief.key.public, thief.sealing.public), [thief.key]))
+        desk.register_account(owner.record)
+    assert logged_accounts(s) == [owner.record.encode()]
