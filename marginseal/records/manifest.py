@@ -8,12 +8,13 @@ cannot be found here by anyone.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Self
 
-from marginseal.errors import DecodeError, PolicyError
+from marginseal.errors import DecodeError, MarginSealError, PolicyError
 from marginseal.records import document
 from marginseal.records.document import MAX_INTEGER, MAX_TIME, is_name
 from marginseal.records.envelope import Envelope, open_signed, peek
@@ -171,13 +172,19 @@ def open_manifest(
 def _released(
     releases: Iterable[Envelope], registry: SourceRegistry | None, account: str, manifest: bytes
 ) -> set[tuple[str, str]]:
-    """The books that their sources let go from that manifest of the account, under the keys of the registry."""
+    """The books that their sources let go from that manifest of the account, under the keys of the registry.
+
+    A release that does not hold counts for nothing, and refuses nothing either: whoever can have one logged (a source
+    that left the registry, or replaced its key) could otherwise keep every book of any account in its manifest."""
     out = set()
+    if registry is None:
+        return out
     for envelope in releases:
-        claimed = peek(SourceRelease, envelope)
-        if registry is not None and (claimed.account, claimed.manifest) == (account, manifest):
-            release = open_signed(SourceRelease, envelope, [registry.source(claimed.source).key])
-            out.add((release.source, release.book))
+        with contextlib.suppress(MarginSealError):
+            claimed = peek(SourceRelease, envelope)
+            if (claimed.account, claimed.manifest) == (account, manifest):
+                release = open_signed(SourceRelease, envelope, [registry.source(claimed.source).key])
+                out.add((release.source, release.book))
     return out
 
 
