@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import rfc8785
 import sqlalchemy as sa
 
-from marginseal.errors import PolicyError
+from marginseal.errors import PolicyError, StorageError
 from marginseal.log.entry import Entry
 from marginseal.log.log import Log
 from marginseal.market import epoch as epochs
@@ -28,6 +29,12 @@ from marginseal.records.source import PublishedStatement, SourceStatement
 from server.names import Kind
 from server.public import LoggedRecords
 from server.tables import published
+
+MAX_WAITING = 4
+"""Manifests of one account that are logged and not yet in effect.  The log keeps for ever what it takes, and a manifest
+may have megabytes: without an end an account could fill the disk of the service and of everyone who follows the log."""
+
+_TRIES = 32
 
 
 def publish_universe(log: Log, universe: Universe, *, now: int) -> int:
@@ -70,20 +77,37 @@ def publish_manifest(
 ) -> int:
     """The account's next manifest; the first is signed by a key that is registered for the account.
 
-    ProofRejected signature.threshold; PolicyError manifest.succession, .too-soon, .book-gone."""
-    account = peek(Manifest, record).account
-    before = [pair for pair in public.manifests(account) if pair[1] != record.digest]
-    if not before:
-        open_signed(Manifest, record, account_keys)
-    manifest = open_manifest(
-        record,
-        logged=now,
-        delay_s=delay_s,
-        previous=before[-1] if before else None,
-        releases=public.source_releases(account),
-        registry=public.newest_source_registry(),
-    )
-    return _append(log, Kind.MANIFEST, record, account=manifest.account, now=now, books=manifest.books)
+    It is judged by what the log holds and dated by the log's time, and taken at that very place: of two that are
+    published at once one is judged again, after the other, as whoever replays the log will judge it.
+    ProofRejected signature.threshold; PolicyError manifest.succession, .too-soon, .book-gone, .waiting;
+    StorageError log.moved."""
+    claimed = peek(Manifest, record)
+    entry = _entry(Kind.MANIFEST, record, account=claimed.account, books=claimed.books)
+    for _ in range(_TRIES):
+        size, time = log.tail()
+        there = log.index_of(entry)
+        if there is not None:
+            return there
+        before = public.manifests(claimed.account)
+        if not before:
+            open_signed(Manifest, record, account_keys)
+        logged = max(now, time)
+        if sum(manifest.effective > logged for manifest, _ in before) >= MAX_WAITING:
+            raise PolicyError("manifest.waiting", f"{MAX_WAITING} manifests of the account wait to take effect")
+        open_manifest(
+            record,
+            logged=logged,
+            delay_s=delay_s,
+            previous=before[-1] if before else None,
+            releases=public.source_releases(claimed.account),
+            registry=public.newest_source_registry(),
+        )
+        try:
+            return _put(log, entry, now=now, after=(size, time))
+        except PolicyError as e:
+            if e.code != "log.moved":
+                raise
+    raise StorageError("log.moved", "the log grows too fast for a manifest to be judged by all of it")
 
 
 def publish_source_release(log: Log, record: Envelope, source_keys: Iterable[PublicKey], *, now: int) -> int:
@@ -100,12 +124,19 @@ def _append(
     now: int,
     account: str | None = None,
     objects: Sequence[bytes] = (),
-    books: tuple[tuple[str, str], ...] = (),
 ) -> int:
-    data = record.encode()
-    log.put_object(data)
     dependencies = tuple(sorted({log.put_object(item) for item in objects}))
-    return log.append(Entry(kind, data, account=account, dependencies=dependencies, books=books), now=now)
+    return _put(log, _entry(kind, record, account=account, dependencies=dependencies), now=now)
+
+
+def _entry(kind: Kind, record: Envelope, **members: Any) -> Entry:
+    return Entry(kind, record.encode(), **members)
+
+
+def _put(log: Log, entry: Entry, *, now: int, after: tuple[int, int] | None = None) -> int:
+    """The record as an object as well, since attestations depend on it."""
+    log.put_object(entry.payload)
+    return log.append(entry, now=now, after=after)
 
 
 def publish_source_statement(

@@ -143,18 +143,23 @@ class Log:
 
     # Entries
 
-    def append(self, entry: Entry, *, now: int) -> int:
+    def append(self, entry: Entry, *, now: int, after: tuple[int, int] | None = None) -> int:
         """Log one entry at unix time `now`; its index, durable on return.
 
+        after   what `tail` was when the caller judged the entry by what the log holds: it is taken at that place and
+                time or not at all
         PolicyError log.sequence-taken (another attestation stands there), log.sequence-gap, log.prev-mismatch,
-        log.book-taken, log.dependency-missing; StorageError log.clock, log.damaged, storage.*."""
-        return self.append_many([entry], now=now)[0]
+        log.book-taken, log.dependency-missing, log.moved (not after `after`); StorageError log.clock, log.damaged,
+        storage.*."""
+        return self.append_many([entry], now=now, after=after)[0]
 
-    def append_many(self, entries: Sequence[Entry], *, now: int) -> list[int]:
+    def append_many(self, entries: Sequence[Entry], *, now: int, after: tuple[int, int] | None = None) -> list[int]:
         """Log entries in order, all of them or none, in one durable write.  Later ones may build on earlier ones."""
         encoded = [entry.encode() for entry in entries]
         with self.storage.write() as tx:
             size, last = tx.tail()
+            if after is not None and after != (size, last):
+                raise PolicyError("log.moved", "the log went on since the entry was judged")
             time = _log_time(now, last)
             tree = tiles.TreeWriter(size, tx.tiles)
             indexes = [_add(tx, tree, entry, data, time) for entry, data in zip(entries, encoded, strict=True)]
@@ -163,8 +168,12 @@ class Log:
 
     def size(self) -> int:
         """The number of entries."""
+        return self.tail()[0]
+
+    def tail(self) -> tuple[int, int]:
+        """(number of entries, the log's own time: the latest it wrote with an entry or a checkpoint)."""
         with self.storage.read() as snapshot:
-            return snapshot.tail()[0]
+            return snapshot.tail()
 
     def entry(self, index: int) -> tuple[int, Entry]:
         """(time, entry) at an index.  InputError log.range."""

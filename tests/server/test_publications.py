@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from marginseal.errors import PolicyError, ServiceError
+from marginseal.log.log import Log
 from marginseal.records.envelope import sign
-from marginseal.records.manifest import Manifest, SourceRelease
+from marginseal.records.keys import Role
+from marginseal.records.manifest import FIRST, Manifest, SourceRelease, open_manifest
 from marginseal.records.source import PublishedStatement
+from server import publish
+from server.catalogue import Catalogue
 from server.client import Client
+from server.main import LOG_KEY, _signing_key, close_log, open_log
+from server.public import LoggedRecords
+from server.store import Store
 from tests.server.world import LOTS, SOURCE_KEYS, Account, Site, site
 
 DELAY_S = 100
@@ -123,3 +132,67 @@ def test_a_statement_under_a_manifest_that_is_not_in_force_is_refused(open_site:
     assert code == "submission.refused"
     assert answer is not None
     assert answer.code == "submission.manifest"
+
+
+@contextlib.contextmanager
+def shelf(s: Site) -> Iterator[tuple[Log, LoggedRecords]]:
+    """What a process of the service sees of the log."""
+    store, log = Store(s.config.store_url), open_log(s.config, None)
+    yield log, LoggedRecords(store, log, Catalogue(store, log))
+    close_log(log)
+    store.close()
+
+
+def chain(public: LoggedRecords, account: Account) -> list[int]:
+    return [one.version for one, _ in public.manifests(account.name)]
+
+
+def test_of_two_manifests_published_at_once_one_is_judged_after_the_other(
+    open_site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two first manifests in the log would be a fault in every replay of it, for ever."""
+    account, owner = Account.new("fund-9"), [Account.new("fund-9").key]
+    with open_site.office() as desk:
+        desk.register_account(account.record)
+    rival = sign(replace(manifest(account, 1, FIRST, 0), effective=1), owner)
+    keys = [account.key.public]
+
+    with shelf(open_site) as (log, public), shelf(open_site) as (other_log, other_public):
+
+        def overtaken(*given: Any, **named: Any) -> Manifest:
+            monkeypatch.undo()
+            publish.publish_manifest(other_log, other_public, rival, keys, now=int(time.time()), delay_s=DELAY_S)
+            return open_manifest(*given, **named)
+
+        monkeypatch.setattr(publish, "open_manifest", overtaken)
+        with pytest.raises(PolicyError, match=r"manifest\.succession"):
+            publish.publish_manifest(log, public, account.manifest, keys, now=int(time.time()), delay_s=DELAY_S)
+        assert chain(public, account) == [1]
+
+
+def test_the_delay_of_a_manifest_counts_from_the_time_of_the_log(open_site: Site) -> None:
+    """The log's time may be ahead of a clock; a replay has no other."""
+    account = open_site.account("fund-10")
+    log_key = _signing_key(open_site.config, LOG_KEY, Role.LOG)
+    signing = open_log(open_site.config, log_key)
+    now = int(time.time())
+    signing.checkpoint(now=now + 5)
+    close_log(signing)
+    with shelf(open_site) as (log, public):
+        for effective, refused_with in ((now + DELAY_S, r"manifest\.too-soon"), (now + 5 + DELAY_S, None)):
+            record = sign(manifest(account, 2, account.manifest.digest, effective), [account.key])
+            expected = pytest.raises(PolicyError, match=refused_with) if refused_with else contextlib.nullcontext()
+            with expected:
+                publish.publish_manifest(log, public, record, [account.key.public], now=now, delay_s=DELAY_S)
+
+
+def test_an_account_cannot_fill_the_log_with_manifests(open_site: Site) -> None:
+    account = open_site.account("fund-11")
+    client, last, posted = open_site.client(account), account.manifest.digest, []
+    for version in range(2, 2 + publish.MAX_WAITING):
+        effective = int(time.time()) + DELAY_S + 60 + version
+        posted.append(sign(manifest(account, version, last, effective), [account.key]))
+        last = client.publish_manifest(posted[-1])
+    with refused("manifest.waiting"):
+        client.publish_manifest(sign(manifest(account, version + 1, last, effective + 60), [account.key]))
+    assert client.publish_manifest(posted[0]) == posted[0].digest  # an answer that was lost may be asked for again
