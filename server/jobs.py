@@ -24,6 +24,9 @@ from marginseal.errors import StorageError
 from server.store import Store
 from server.tables import FINAL_STATES, jobs, results, submissions
 
+DEATHS_AT_ONCE = 4
+"""Attempts that begin at once after a worker died; beyond, it may be the job that kills."""
+
 Stage = Literal["queued", "claimed", "opened", "proving", "logging", "finished"]
 Clock = Callable[[], int]
 
@@ -258,16 +261,27 @@ class LeaseQueue:
         if job.attempt >= self._limits.max_attempts:
             values = {"state": "dead", "code": code, "stage": "finished", "finished": now, "lease_until": None}
         else:
-            backoff = min(self._limits.backoff_max_s, self._limits.backoff_s * 2 ** (job.attempt - 1))
-            values = {"state": "ready", "code": code, "stage": "queued", "run_at": now + int(1000 * backoff)}
+            values = {"state": "ready", "code": code, "stage": "queued", "run_at": now + self._backoff_ms(job.attempt)}
         with self._store.write() as c:
             return c.execute(sa.update(jobs).where(_MINE).values(**values), _fence(job)).rowcount == 1
 
+    def _backoff_ms(self, failures: int) -> int:
+        """Doubling from the first failure on."""
+        return int(1000 * min(self._limits.backoff_max_s, self._limits.backoff_s * 2.0 ** min(failures - 1, 64)))
+
     def forfeit(self, worker: str) -> int:
-        """End the leases of a worker whose process is known to be gone, so that nobody waits for them to lapse."""
+        """End the leases of a worker whose process is known to be gone, so that nobody waits for them to lapse.
+
+        A job under which one worker after another died waits as one that failed does: it would otherwise take each new
+        worker as soon as it is there, ahead of everybody's turn, until its attempts are used up."""
+        held = sa.and_(jobs.c.state == "running", jobs.c.worker == worker)
         with self._store.write() as c:
-            held = sa.update(jobs).where(jobs.c.state == "running", jobs.c.worker == worker)
-            return c.execute(held.values(lease_until=0)).rowcount
+            rows = c.execute(sa.select(jobs.c.id, jobs.c.attempt).where(held)).all()
+            for row in rows:
+                deaths = row.attempt - DEATHS_AT_ONCE
+                until = self._clock() + self._backoff_ms(deaths) if deaths > 0 else 0
+                c.execute(sa.update(jobs).where(held, jobs.c.id == row.id).values(lease_until=until))
+            return len(rows)
 
     def requeue(self, c: sa.Connection, submission: str) -> bool:
         """Give a dead job another round, in the operator's transaction.  False: not dead, or submitted anew."""

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from server.jobs import Busy, Job, LeaseQueue, Limits, Outcome, now_ms
+from server.jobs import DEATHS_AT_ONCE, Busy, Job, LeaseQueue, Limits, Outcome, now_ms
 from server.store import Store
 from server.tables import jobs, results, submissions
 from server.tidy import DAY_MS, tidy
@@ -206,6 +206,32 @@ def test_the_supervisor_ends_the_lease_of_a_dead_process(store: Store, queue: Le
     assert queue.forfeit("gone") == 1
     assert claimed(queue, "new").attempt == 2
     assert not queue.heartbeat(job, "proving")
+
+
+def test_a_job_that_kills_its_workers_does_not_take_each_new_one(store: Store, clock: Clock) -> None:
+    """Its turn came first, so without a pause every worker that is started anew would be its next victim."""
+    queue = LeaseQueue(store, Limits(lease_s=600, max_attempts=20), clock)
+    poison = put(store, queue, "bad", 1)
+    honest = put(store, queue, "good", 1)
+    for death in range(DEATHS_AT_ONCE):
+        assert claimed(queue, f"victim {death}").submission == poison
+        assert queue.forfeit(f"victim {death}") == 1
+    assert claimed(queue, "last victim").submission == poison
+    queue.forfeit("last victim")
+    assert queue.finish(claimed(queue, "next"), DONE)
+    assert state(store, honest) == "attested"
+    assert queue.claim("next") is None
+    waits = []
+    while state(store, poison) == "running":
+        before = clock.ms
+        while (job := queue.claim("w")) is None and state(store, poison) == "running":
+            clock.ms += 500
+        waits.append((clock.ms - before) / 1000)
+        if job is not None:
+            queue.forfeit("w")
+    assert waits[:4] == [1.5, 2.5, 4.5, 8.5]
+    assert max(waits) <= 61
+    assert state(store, poison) == "dead"
 
 
 def test_many_threads_share_the_work_without_loss_or_repetition(store: Store) -> None:
