@@ -15,7 +15,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -30,7 +31,7 @@ from verifier.policy import Trust
 from verifier.replay_index import BundleRecords
 from verifier.replay_records import Finding, Known, RecordPass
 from verifier.replay_worker import Judged, Range, Worker
-from verifier.report import MAX_FINDINGS, Report
+from verifier.report import MAX_FINDINGS, MAX_OF_CODE, Report
 from verifier.verify import Setting
 
 RANGE = 128  # entries of one range: enough proofs for one batch, few enough to balance and to keep
@@ -41,11 +42,13 @@ def replay(
     bundle: Bundle,
     trust: Trust,
     *,
+    seen: Sequence[bytes] = (),
     workers: int | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Report:
     """Everything that is wrong with the log in the bundle, and figures of what was checked.
 
+    seen      signed checkpoints of the log from earlier visits, or of others: the bundle has to reach and extend them
     workers   processes, by default one for each core; 1 does all of it in this process
     Nothing in the bundle makes it raise but what `Bundle` itself refuses."""
     start = time.perf_counter()
@@ -54,13 +57,14 @@ def replay(
     tally = _Tally(progress, total)
     known = tally.records(bundle, trust)
     with _pool(workers, bundle, trust, known) as pool:
-        tally.run(pool, bundle, known, workers)
+        tally.run(pool, bundle, known, workers, seen)
     findings = sorted(tally.findings, key=lambda f: (f.index is None, f.index or 0, f.code))
     return Report(
         description=bundle.description,
         srs=trust.srs,
         findings=tuple(dict.fromkeys(findings[:MAX_FINDINGS])),
         unlisted=max(0, len(findings) - MAX_FINDINGS) + tally.dropped,
+        by_code=tally.by_code,
         records=tally.record_count,
         accounts=len(known.manifests),
         epochs=tuple((p.digest.hex(), p.time, tally.judged.by_epoch.get(p.digest.hex(), 0)) for p in known.epochs),
@@ -82,6 +86,7 @@ class _Tally:
     progress: Progress
     total: int
     findings: list[Finding] = field(default_factory=list)
+    by_code: Counter[str] = field(default_factory=Counter)
     dropped: int = 0
     record_count: int = 0
     rebuilt: int = 0
@@ -89,10 +94,21 @@ class _Tally:
     nonces: dict[tuple[str, str, int], bytes] = field(default_factory=dict)
 
     def add(self, findings: list[Finding]) -> None:
-        """Keep findings up to a bound: a log may be wrong in every entry."""
-        room = max(0, 2 * MAX_FINDINGS - len(self.findings))
-        self.findings += findings[:room]
-        self.dropped += max(0, len(findings) - room)
+        """Keep findings up to a bound: a log may be wrong in every entry.
+
+        The bound is one for each code, so that ten thousand trifles do not hide the one that counts."""
+        for finding in findings:
+            self.by_code[finding.code] += 1
+            if self.by_code[finding.code] <= MAX_OF_CODE:
+                self.findings.append(finding)
+            else:
+                self.dropped += 1
+
+    def structure(self, found: tuple[list[Finding], Counter[str]]) -> None:
+        """The findings of the structural pass that it kept, and how many there were."""
+        self.add(found[0])
+        self.by_code += found[1]
+        self.dropped += found[1].total()
 
     def records(self, bundle: Bundle, trust: Trust) -> Known:
         records = BundleRecords(bundle)
@@ -108,9 +124,9 @@ class _Tally:
             self.add([Finding(e.code, e.message)])
         return record_pass.known
 
-    def run(self, pool: Executor, bundle: Bundle, known: Known, workers: int) -> None:
+    def run(self, pool: Executor, bundle: Bundle, known: Known, workers: int, seen: Sequence[bytes]) -> None:
         """All parts, no more of them under way than keeps the workers busy."""
-        waiting = self._parts(pool, bundle, known, workers)
+        waiting = self._parts(pool, bundle, known, workers, seen)
         under_way: dict[Future[Any], Callable[[Any], None]] = {}
         done = False
         while not done or under_way:
@@ -124,9 +140,9 @@ class _Tally:
                 under_way.pop(future)(future.result())
 
     def _parts(
-        self, pool: Executor, bundle: Bundle, known: Known, workers: int
+        self, pool: Executor, bundle: Bundle, known: Known, workers: int, seen: Sequence[bytes]
     ) -> Iterator[tuple[Future[Any], Callable[[Any], None]]]:
-        yield pool.submit(_structure), self.add
+        yield pool.submit(_structure, seen), self.structure
         for published in known.epochs:
             yield pool.submit(_rebuild, published.position.index), self._rebuilt
         for part in ranges(bundle, min(RANGE, max(16, self.total // (4 * workers)))):
@@ -192,14 +208,19 @@ def _given() -> tuple[Worker, Bundle, Trust]:
     return _worker
 
 
-def _structure() -> list[Finding]:
+def _structure(seen: Sequence[bytes]) -> tuple[list[Finding], Counter[str]]:
+    """(findings, those beyond MAX_OF_CODE by their code): the pass goes on, for the gravest may come last."""
     _, bundle, trust = _given()
     out: list[Finding] = []
-    for fault in bundle_faults(bundle, trust.log):
-        out.append(Finding(fault.code, fault.message, fault.index))
-        if len(out) == MAX_FINDINGS:
-            break
-    return out
+    kept: Counter[str] = Counter()
+    beyond: Counter[str] = Counter()
+    for fault in bundle_faults(bundle, trust.log, seen=seen):
+        if kept[fault.code] < MAX_OF_CODE:
+            kept[fault.code] += 1
+            out.append(Finding(fault.code, fault.message, fault.index))
+        else:
+            beyond[fault.code] += 1
+    return out, beyond
 
 
 def _rebuild(index: int) -> tuple[bool, list[Finding]]:

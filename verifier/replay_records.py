@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 from marginseal.errors import MarginSealError, PolicyError
 from marginseal.log.entry import Entry
@@ -154,15 +155,18 @@ class RecordPass:
             raise PolicyError("continuity.rows", "a venue of the registry before lost its row")
 
     def _manifest(self, position: Position, entry: Entry, envelope: Envelope) -> None:
-        attached = [self._records.object(digest) for digest in entry.dependencies]
+        # One at a time and only if a book is gone: an entry may name thousands of objects, each of 256 MiB of nothing.
         logged = self.known.index.source_releases.get(entry.account or "", ())
-        attached += [self._records.entry(at.index)[1].payload for at in logged]
+        attached = chain(
+            (self._records.object(digest) for digest in entry.dependencies),
+            (self._records.entry(at.index)[1].payload for at in logged),
+        )
         manifest = open_manifest(
             envelope,
             logged=position.time,
             delay_s=self._trust.manifest_delay_s,
             previous=self._manifests.get(entry.account or ""),
-            releases=[Envelope.decode(data) for data in attached],
+            releases=(Envelope.decode(data) for data in attached),
             registry=self._sources,
         )
         _same_account(entry, manifest.account)

@@ -19,12 +19,16 @@ from verifier.replay_records import Finding
 
 FORMAT = "marginseal-replay-1"
 MAX_FINDINGS = 10_000
+MAX_OF_CODE = 1_000
+"""Findings of one code that are listed: the first ones."""
 
 
 @dataclass(frozen=True)
 class Report:
     """description   what the bundle says it is, the software that decodes it included
-    findings      all that is wrong, by entry, at most MAX_FINDINGS; `unlisted` counts the rest
+    findings      all that is wrong, by entry, at most MAX_OF_CODE of one code and MAX_FINDINGS in all
+    unlisted      how many there are beyond those
+    by_code       how many there are of each code, listed or not
     records       entries that are no attestations; accounts: those with a manifest
     epochs        (digest, time, attestations under it); rebuilt: how many were built anew from their snapshots
     rules, continuity   how often each occurs
@@ -34,6 +38,7 @@ class Report:
     srs: bytes
     findings: tuple[Finding, ...]
     unlisted: int
+    by_code: Mapping[str, int]
     records: int
     accounts: int
     epochs: tuple[tuple[str, int, int], ...]
@@ -79,6 +84,7 @@ class Report:
             "seconds": round(self.seconds, 3),
             "findings": [asdict(f) for f in self.findings],
             "findings_not_listed": self.unlisted,
+            "findings_by_code": dict(sorted(self.by_code.items())),
         }
 
     def html(self) -> str:
@@ -99,7 +105,7 @@ class Report:
             ("Bundle decodes with", f"{d.decoder} {d.decoder_version}"),
             ("Replayed with", f"marginseal {__version__}, {self.workers} processes, {self.seconds:.1f} s"),
         ]
-        by_code = Counter(f.code for f in self.findings)
+        by_code = Counter(self.by_code)
         epochs = [(_day(t) + " " + e[:8], n) for e, t, n in self.epochs]
         parts = [
             f"<h1>Replay of {escape(d.origin)}</h1><p class='{'good' if self.sound else 'bad'}'>{verdict}</p>",

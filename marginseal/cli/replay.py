@@ -30,7 +30,8 @@ def replay(
     url: Annotated[str | None, typer.Option("--url", help="Copy the log of this service into BUNDLE first.")] = None,
     ca: Annotated[Path | None, typer.Option("--ca", help="Certificate authority to trust with --url.")] = None,
     seen: Annotated[
-        list[Path] | None, typer.Option(help="With --url: signed checkpoints from earlier visits, or of others.")
+        list[Path] | None,
+        typer.Option(help="Signed checkpoints from earlier visits, or of others: the log has to extend them."),
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default one for each core.")] = None,
     report: Annotated[Path | None, typer.Option(help="Where the JSON report goes.")] = None,
@@ -42,14 +43,16 @@ def replay(
 
     from marginseal.files import read_bytes, write_atomic
     from marginseal.log.bundle import Bundle
+    from marginseal.log.note import MAX_NOTE_BYTES
     from verifier.policy import parse_policy
     from verifier.replay import replay as run
 
     trust = parse_policy(read_bytes(policy, limit=2**22, what="policy")).trust
+    notes = [read_bytes(path, limit=MAX_NOTE_BYTES, what="checkpoint") for path in seen or []]
     if url is not None:
-        _fetch(url, ca, trust, bundle, seen or [])
+        _fetch(url, ca, trust, bundle, notes)
     with _moving(quiet=as_json) as step:
-        found = run(Bundle(bundle), trust, workers=workers, progress=step)
+        found = run(Bundle(bundle), trust, seen=notes, workers=workers, progress=step)
     body = found.document()
     if report is not None:
         write_atomic(report, json.dumps(body, indent=1).encode() + b"\n")
@@ -60,18 +63,15 @@ def replay(
         raise typer.Exit(ProofRejected.exit_status)
 
 
-def _fetch(url: str, ca: Path | None, trust: Trust, bundle: Path, seen: list[Path]) -> None:
+def _fetch(url: str, ca: Path | None, trust: Trust, bundle: Path, seen: list[bytes]) -> None:
     """The whole log of a service, held against the signed root that the policy's log keys vouch for."""
     from marginseal.cli.download import download_bundle
     from marginseal.cli.remote import LogCopy
-    from marginseal.files import read_bytes
-    from marginseal.log.note import MAX_NOTE_BYTES
     from server.client import Client
 
-    notes = [read_bytes(path, limit=MAX_NOTE_BYTES, what="checkpoint") for path in seen]
     client = Client(url, ca=ca)
     try:
-        download_bundle(LogCopy(client, trust.log), bundle, seen=notes)
+        download_bundle(LogCopy(client, trust.log), bundle, seen=seen)
     finally:
         client.close()
 
@@ -114,4 +114,6 @@ def _tell(body: dict[str, Any]) -> None:
         whose = "" if f["account"] is None else f" ({f['account']} {f['sequence'] or ''})".replace(" )", ")")
         print(f"  {where}{whose}: {f['message']} [{f['code']}]")
     if len(findings) > SHOWN:
-        print("  ... the report has them all")
+        print("  ... and in all:")
+        for code, count in body["findings_by_code"].items():
+            print(f"  {count:>8} [{code}]")

@@ -101,7 +101,10 @@ class Bundle:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        raw = read_bytes(path / "bundle.json", limit=_MAX_DESCRIPTION_BYTES, what="bundle description")
+        with self.open_file("bundle.json") as file:  # never a pipe, which would wait for ever
+            raw = file.read(_MAX_DESCRIPTION_BYTES + 1)
+        if len(raw) > _MAX_DESCRIPTION_BYTES:
+            raise InputError("file.too-large", f"bundle.json is larger than {_MAX_DESCRIPTION_BYTES} bytes")
         self.description = Description.decode(raw)
 
     def entries(self, start: int = 0, stop: int | None = None) -> Iterator[BundleEntry]:

@@ -3,7 +3,8 @@
 Checked: objects against their names; entries (canonical, times in order, the rules of `log`, dependencies present);
 every checkpoint ever signed (by the policy's log, over exactly these entries, sizes and times in order); that the
 newest one covers the last entry and carries the policy's witnesses (earlier ones need not: it is consistent with them
-all).  Not checked: what a payload says, and whether it says what its entry does; that is replay's part.
+all); that every checkpoint which the reader kept from elsewhere (`seen`) is over these entries too.  Not checked: what
+a payload says, and whether it says what its entry does; that is replay's part.
 
 Nothing is kept of what has been passed but the tree's O(log n) hashes, the head of every account and the account of
 every book: memory grows with the parties, not with the log.
@@ -12,7 +13,7 @@ every book: memory grows with the parties, not with the log.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from marginseal.errors import InputError, MarginSealError, ProofRejected
@@ -51,11 +52,15 @@ def verify_bundle(bundle: Bundle, policy: LogPolicy, *, progress: Progress | Non
     return bundle.description
 
 
-def bundle_faults(bundle: Bundle, policy: LogPolicy, *, progress: Progress | None = None) -> Iterator[Fault]:
-    """All faults, as they are met.  Unreadable bytes end the pass with a fault of their own; nothing is raised."""
+def bundle_faults(
+    bundle: Bundle, policy: LogPolicy, *, seen: Sequence[bytes] = (), progress: Progress | None = None
+) -> Iterator[Fault]:
+    """All faults, as they are met.  Unreadable bytes end the pass with a fault of their own; nothing is raised.
+
+    seen   signed checkpoints of the log from other places and times: a bundle alone cannot show what it leaves out"""
     yield from _object_faults(bundle)
     try:
-        yield from _Pass(bundle, policy).run(progress)
+        yield from _Pass(bundle, policy, seen).run(progress)
     except MarginSealError as e:
         yield Fault(e.code, e.message)
 
@@ -63,8 +68,12 @@ def bundle_faults(bundle: Bundle, policy: LogPolicy, *, progress: Progress | Non
 def _object_faults(bundle: Bundle) -> Iterator[Fault]:
     count = 0
     folder = bundle.path / "objects"
+    if folder.is_symlink():
+        yield Fault("bundle.object", "objects is not a plain folder")
+        return
     for shelf in sorted(folder.iterdir()) if folder.is_dir() else []:
-        for path in sorted(shelf.iterdir()) if shelf.is_dir() else [shelf]:
+        # A folder that is a link counts as a file that is one: what lies behind it is not the bundle's.
+        for path in sorted(shelf.iterdir()) if shelf.is_dir() and not shelf.is_symlink() else [shelf]:
             count += 1
             name = path.name[:64]
             if path.is_symlink() or not path.is_file():  # a link may lead out of the bundle, a pipe nowhere
@@ -84,8 +93,10 @@ def _object_faults(bundle: Bundle) -> Iterator[Fault]:
 class _Pass:
     """One walk over entries and checkpoints together; a checkpoint is due when the tree has its size."""
 
-    def __init__(self, bundle: Bundle, policy: LogPolicy) -> None:
+    def __init__(self, bundle: Bundle, policy: LogPolicy, seen: Sequence[bytes] = ()) -> None:
         self._bundle = bundle
+        self._given = seen
+        self._seen: dict[int, set[bytes]] = {}  # size -> roots that somebody saw, of those that are still due
         self._policy = policy
         self._log_alone = LogPolicy(policy.origin, policy.log_keys)
         self._notes = bundle.checkpoints()
@@ -101,6 +112,13 @@ class _Pass:
         if description.origin != self._policy.origin:
             yield Fault("log.origin", "the bundle is that of another log")
             return
+        for note in self._given:
+            try:
+                kept = self._log_alone.verify(note).checkpoint
+            except MarginSealError as e:
+                yield Fault(e.code, f"a checkpoint seen elsewhere: {e.message}")
+                continue
+            self._seen.setdefault(kept.size, set()).add(kept.root)
         yield from self._advance()
         yield from self._due_now()
         for item in self._entries():
@@ -108,6 +126,8 @@ class _Pass:
             yield from self._due_now()
             if progress is not None:
                 progress(self._tree.size, description.entries)
+        for size in sorted(self._seen):
+            yield Fault("log.truncated", f"a checkpoint of {size} entries was seen elsewhere, the bundle ends before")
         if self._tree.root() != description.root:
             yield Fault("bundle.root", "the root over the entries is not the one announced")
         if self._due is not None:
@@ -147,6 +167,10 @@ class _Pass:
             yield Fault("log.rollback", f"a checkpoint of {last[0].size} entries, then one of {checkpoint.size}")
 
     def _due_now(self) -> Iterator[Fault]:
+        size = self._tree.size
+        roots = self._seen.pop(size, None)
+        if roots is not None and roots != {self._tree.root()}:
+            yield Fault("log.fork", f"a checkpoint of {size} entries was seen elsewhere, and not over these")
         while self._due is not None and self._due[0].size == self._tree.size:
             self._newest = self._due
             due = self._due[0]

@@ -80,6 +80,9 @@ def test_replay_of_an_exported_bundle(run: Run, logged: Path, tmp_path: Path) ->
     run("log", "policy", "venue-a", cwd=logged)
     assert run("log", "export", tmp_path / "bundle", cwd=logged).status == 0
     policy = logged / "policies" / "venue-a.json"
+    log = open_log(Desk(logged))
+    log.append(Entry("note", b"after the export"), now=NOW + 60)
+    kept = log.checkpoint(now=NOW + 60)
     shutil.rmtree(logged / "log")
     page, report = tmp_path / "report.html", tmp_path / "report.json"
     told = run(
@@ -89,6 +92,12 @@ def test_replay_of_an_exported_bundle(run: Run, logged: Path, tmp_path: Path) ->
     assert "1 attestations of 1 accounts, 1 proofs, 1 of 1 epochs rebuilt" in told.out
     assert json.loads(report.read_text())["sound"] is True
     assert "Nothing is wrong with this log." in page.read_text()
+    # What the auditor saw elsewhere counts, also where nothing is fetched.
+    later = tmp_path / "later"
+    later.write_bytes(kept)
+    missed = run("replay", tmp_path / "bundle", "--policy", policy, "--workers", 1, "--json", "--seen", later)
+    assert missed.status == 7
+    assert {f["code"] for f in json.loads(missed.out)["findings"]} == {"log.truncated"}
     # One byte of the proof: the entry is named, and the tree no longer leads to the signed root.
     data = bytearray((tmp_path / "bundle" / "entries.bin").read_bytes())
     data[-2000] ^= 1

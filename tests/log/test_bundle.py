@@ -294,6 +294,18 @@ def object_pipe(path: Path) -> None:
     os.mkfifo(victim)
 
 
+def shelf_link(path: Path) -> None:
+    """The same objects, from outside: what else lies there would be read as well, and may never end."""
+    shelf = next(p for p in sorted((path / "objects").iterdir()))
+    shelf.rename(path.parent / "shelf")
+    shelf.symlink_to(path.parent / "shelf")
+
+
+def all_objects_link(path: Path) -> None:
+    (path / "objects").rename(path.parent / "all objects")
+    (path / "objects").symlink_to(path.parent / "all objects")
+
+
 def trailing_entry_bytes(path: Path) -> None:
     with open(path / "entries.bin", "ab") as f:
         f.write(b"\x00")
@@ -363,6 +375,8 @@ def no_entries_file(path: Path) -> None:
         (object_misplaced, "bundle.object"),
         (object_link, "bundle.object"),
         (object_pipe, "bundle.object"),
+        (shelf_link, "bundle.object"),
+        (all_objects_link, "bundle.object"),
         (trailing_entry_bytes, "bundle.malformed"),
         (trailing_offsets, "bundle.malformed"),
         (trailing_notes, "bundle.malformed"),
@@ -401,6 +415,38 @@ def test_several_faults_are_all_found(bundle: Path) -> None:
     replace_entries(bundle, entries)
     object_changed(bundle)
     assert codes(bundle) == ["bundle.object", "log.sequence-taken", "log.backdated", "log.sequence-gap"]
+
+
+def test_a_bundle_cut_back_to_an_earlier_checkpoint_is_found_by_who_kept_a_later_one(log: Log, bundle: Path) -> None:
+    """The end of a log may be cut off with the checkpoints over it: what is left is a log, of an earlier day."""
+    kept = list(Bundle(bundle).checkpoints())
+    last = Checkpoint.of(kept[-1])
+    before = [(e.time, e.entry) for e in Bundle(bundle).entries()]
+    size = Checkpoint.of(kept[-2]).size
+    replace_entries(bundle, before[:size], sign=False)
+    write_notes(bundle, kept[:-1])
+    named = {d for _, e in before[:size] for d in e.dependencies}
+    for path in [p for p in bundle.rglob("objects/*/*") if bytes.fromhex(p.name) not in named]:
+        path.unlink()
+    rewrite(bundle, objects=len(named))
+    assert codes(bundle) == []
+    other = Checkpoint.at(ORIGIN, 3, bytes(32), 110).sign(SIGNER)
+    foreign = Checkpoint.at(ORIGIN, 3, bytes(32), 110).sign(Signer(ORIGIN, key("somebody")))
+    for seen, expected in (
+        (kept[:-1], []),
+        ([kept[-1]], ["log.truncated"]),
+        ([other], ["log.fork"]),
+        ([*kept, other, foreign], ["note.unsigned", "log.fork", "log.truncated"]),
+    ):
+        assert [f.code for f in bundle_faults(Bundle(bundle), POLICY, seen=seen)] == expected
+    assert last.size > size
+
+
+def test_a_pipe_for_a_description_is_no_bundle(bundle: Path) -> None:
+    (bundle / "bundle.json").unlink()
+    os.mkfifo(bundle / "bundle.json")
+    with pytest.raises(InputError, match=r"file\.missing"):
+        Bundle(bundle)
 
 
 def test_the_newest_checkpoint_carries_the_witnesses(log: Log, tmp_path: Path) -> None:

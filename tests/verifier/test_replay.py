@@ -176,6 +176,49 @@ def test_damaged_bytes_are_findings_and_nothing_raises(honest: Bundle, tmp_path:
     assert not replay(Bundle(copy), policy().trust, workers=1).sound
 
 
+def test_ten_thousand_trifles_hide_nothing(honest: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faults of one code fill no list: the tree is looked at all the same, and what is wrong with it is named."""
+    import shutil
+
+    monkeypatch.setattr(module, "MAX_OF_CODE", 20)
+    monkeypatch.setattr(module, "MAX_FINDINGS", 30)
+    copy = tmp_path / "bundle"
+    shutil.copytree(honest.path, copy)
+    for number in range(50):
+        (copy / "objects" / f"trifle {number}").write_bytes(b"")
+    data = bytearray((copy / "checkpoints.bin").read_bytes())
+    data[-60] ^= 1  # the newest checkpoint is not the log's
+    (copy / "checkpoints.bin").write_bytes(bytes(data))
+    found = replay(Bundle(copy), policy().trust, workers=1)
+    listed = [f.code for f in found.findings]
+    assert "log.unsigned" in listed
+    assert found.by_code["bundle.object"] == 51
+    assert found.by_code["log.unsigned"] == 1
+    assert len(listed) + found.unlisted == sum(found.by_code.values())
+    assert found.document()["findings_by_code"]["bundle.object"] == 51
+
+
+def test_an_entry_that_names_much_of_nothing_costs_no_memory(tmp_path: Path) -> None:
+    """A file without content may be as long as an object may be, and an entry may name thousands of them."""
+    import shutil
+
+    world, (fund,) = play(tmp_path, rounds=1, funds=1)
+    digests = tuple(sorted(world.log.put_object(bytes(2**20 + i)) for i in range(12)))
+    entries = list(world.log.entries())
+    manifest = next(e for e in (Entry.decode(s.data) for s in entries) if e.kind == LogKind.MANIFEST)
+    world.log.append(replace(manifest, dependencies=digests), now=world.now)
+    bundle = bundled(world, tmp_path / "bundle")
+    replay(bundle, policy().trust, workers=1)
+    tracemalloc.start()
+    found = replay(bundle, policy().trust, workers=1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [f.code for f in found.findings] == ["manifest.succession"]
+    assert peak < 9 * 2**20
+    shutil.rmtree(bundle.path)
+    assert fund
+
+
 class Outside(HTMLParser):
     """Anything that a page would fetch or run."""
 
