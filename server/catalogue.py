@@ -33,7 +33,9 @@ _NAMED = sa.or_(
 )
 _BY_DIGEST = _FOUND.where(_NAMED, _KIND).order_by(catalogue.c.idx).limit(1)
 _RECENT = _FOUND.where(_KIND).order_by(catalogue.c.idx.desc()).limit(sa.bindparam("limit"))
-_OF_ACCOUNT = _FOUND.where(_KIND, catalogue.c.account == sa.bindparam("account")).order_by(catalogue.c.idx)
+_MINE = _FOUND.where(_KIND, catalogue.c.account == sa.bindparam("account"))
+_OF_ACCOUNT = _MINE.order_by(catalogue.c.idx)
+_RECENT_OF_ACCOUNT = _MINE.order_by(catalogue.c.idx.desc()).limit(sa.bindparam("limit"))
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,10 @@ class Catalogue:
         found = self.recent(kind, 1)
         return found[0] if found else None
 
-    def recent(self, kind: str, limit: int) -> list[Found]:
-        """Newest first."""
+    def recent(self, kind: str, limit: int, account: str | None = None) -> list[Found]:
+        """Newest first, of everybody or of one account."""
+        if account is not None:
+            return self._all(_RECENT_OF_ACCOUNT, {"kind": kind, "limit": limit, "account": account})
         return self._all(_RECENT, {"kind": kind, "limit": limit})
 
     def of_account(self, kind: str, account: str) -> list[Found]:

@@ -170,6 +170,10 @@ class Client:
         """By a source: a book may leave the account's manifest."""
         return self._publish("/v1/source-releases", record.encode())
 
+    def publish_pledge_release(self, record: Envelope) -> bytes:
+        """By a venue: what was pledged to it in one statement may fall."""
+        return self._publish("/v1/pledge-releases", record.encode())
+
     def publish_manifest(self, record: Envelope) -> bytes:
         """By an account."""
         return self._publish("/v1/manifests", record.encode())
@@ -201,6 +205,18 @@ class Client:
     def record(self, kind: str, digest: bytes) -> bytes:
         """The signed record, as an envelope's bytes (a universe: its document)."""
         return self._bytes(f"/v1/records/{kind}/{digest.hex()}")
+
+    def signed_record(self, kind: str, digest: bytes) -> Envelope:
+        """The envelope with this digest, no signature checked.  ServiceError service.record for another one."""
+        envelope = Envelope.decode(self.record(kind, digest))
+        if envelope.digest != digest:
+            raise ServiceError("service.record", "the service served another record than was asked for")
+        return envelope
+
+    def records_of(self, kind: str, account: str) -> list[bytes]:
+        """The digests of an account's newest records of a kind, at most a hundred, newest first."""
+        records = self._json(f"/v1/records/{kind}", {"account": account, "limit": 100})["records"]
+        return [bytes.fromhex(_text(record, "digest")) for record in records]
 
     def object(self, digest: bytes) -> bytes:
         return self._bytes(f"/v1/objects/{digest.hex()}")

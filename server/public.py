@@ -8,6 +8,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from marginseal.errors import InputError, PolicyError
+from marginseal.log.entry import ATTESTATION
 from marginseal.log.log import Log
 from marginseal.market import epoch as epochs
 from marginseal.market.universe import Universe, parse_universe
@@ -81,6 +82,19 @@ class LoggedRecords:
         """What sources signed to let books of the account go."""
         self._catalogue.sync(self._log.size())
         return [self._envelope(f.index) for f in self._catalogue.of_account(Kind.SOURCE_RELEASE, account)]
+
+    def pledge_releases(self, account: str) -> list[Envelope]:
+        """What venues signed to let pledges of the account fall."""
+        self._catalogue.sync(self._log.size())
+        return [self._envelope(f.index) for f in self._catalogue.of_account(Kind.PLEDGE_RELEASE, account)]
+
+    def attested(self, account: str, statement: bytes) -> Statement | None:
+        """The statement of this digest, if the log holds an attestation of it by the account."""
+        self._catalogue.sync(self._log.size())
+        found = self._catalogue.by_digest(statement, ATTESTATION)
+        if found is None or found.account != account or found.statement_digest != statement:
+            return None
+        return Attestation.decode(self._payload(found.index)).statement
 
     def newest_source_registry(self) -> SourceRegistry | None:
         self._catalogue.sync(self._log.size())

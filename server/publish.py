@@ -20,6 +20,7 @@ from marginseal.log.log import Log
 from marginseal.market import epoch as epochs
 from marginseal.market.universe import Universe
 from marginseal.records.account import AccountRecord, open_account
+from marginseal.records.continuity import PledgeRelease
 from marginseal.records.envelope import Envelope, open_signed, peek
 from marginseal.records.epoch import EpochRecord
 from marginseal.records.keys import PublicKey
@@ -114,6 +115,26 @@ def publish_source_release(log: Log, record: Envelope, source_keys: Iterable[Pub
     """A source lets a book of an account go; the account's next manifest may then leave it out."""
     release = open_signed(SourceRelease, record, source_keys)
     return _append(log, Kind.SOURCE_RELEASE, record, account=release.account, now=now)
+
+
+def publish_pledge_release(
+    log: Log, public: LoggedRecords, record: Envelope, venue_keys: Iterable[PublicKey], *, now: int
+) -> int:
+    """A venue lets what was pledged to it in a logged statement fall; the account's next attestation may name it.
+
+    ProofRejected signature.threshold; PolicyError release.statement (not an attestation of the account here),
+    release.row (not the venue's in the registry of that statement), release.nonce (used for another release)."""
+    release = open_signed(PledgeRelease, record, venue_keys)
+    statement = public.attested(release.account, release.statement)
+    if statement is None:
+        raise PolicyError("release.statement", "the log holds no attestation of that account and statement")
+    if public.venue_registry(statement.venue_registry).row(release.venue) != release.row:
+        raise PolicyError("release.row", "another row than the venue's in the registry of the statement")
+    for other in public.pledge_releases(release.account):
+        said = peek(PledgeRelease, other)
+        if (said.venue, said.nonce) == (release.venue, release.nonce) and other.digest != record.digest:
+            raise PolicyError("release.nonce", "the venue used this nonce for another release")
+    return _append(log, Kind.PLEDGE_RELEASE, record, account=release.account, now=now)
 
 
 def _append(

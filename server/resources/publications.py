@@ -1,4 +1,4 @@
-"""What parties publish themselves: a source its statements and releases, an account its manifests.
+"""What parties publish themselves: sources statements and releases, venues releases, an account its manifests.
 
 Each comes signed twice: the record by the key that makes it true, the request by a registered key of the party.
 Publishing the same record again changes nothing.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
 
+from marginseal.records.continuity import PledgeRelease
 from marginseal.records.envelope import Envelope, peek
 from marginseal.records.manifest import Manifest, SourceRelease
 from marginseal.records.source import PublishedStatement, SourceStatement
@@ -20,11 +21,12 @@ from server.signatures import Caller
 
 blueprint = APIBlueprint("publications", __name__, abp_security=[{"signature": []}], abp_responses=SIGNED_PROBLEMS)
 MEDIA_TYPE = "application/json"
+MAX_RELEASE_BYTES = 2**14  # a few hundred bytes of payload, and room for 64 signatures
 _BODY = {"requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": {"type": "object"}}}}}
 
 
-def _read(s: Services, kind: str) -> tuple[Caller, bytes]:
-    limit = s.config.server.max_body_bytes
+def _read(s: Services, kind: str, limit: int | None = None) -> tuple[Caller, bytes]:
+    limit = min(limit or s.config.server.max_body_bytes, s.config.server.max_body_bytes)
     return s.signatures.writer(request, s.publications, limit=limit, media_type=MEDIA_TYPE, kinds=(kind,))
 
 
@@ -58,13 +60,32 @@ def source_statement() -> Response:
     openapi_extensions=_BODY,
 )
 def source_release() -> Response:
+    """Flat and unencumbered, by its word; the account's next manifest may leave it out."""
     s = services()
-    caller, body = _read(s, "source")
+    caller, body = _read(s, "source", MAX_RELEASE_BYTES)
     record = Envelope.decode(body)
     _own(caller, peek(SourceRelease, record).source)
     with s.store.read() as c:
         keys = parties.keys_of(c, "source", caller.party)
     index = publish.publish_source_release(s.log, record, keys, now=s.now_s)
+    return answer(PublishedOut(digest=record.digest.hex(), log_index=index))
+
+
+@blueprint.post(
+    "/v1/pledge-releases",
+    summary="A venue releases a pledge",
+    responses={200: PublishedOut},
+    openapi_extensions=_BODY,
+)
+def pledge_release() -> Response:
+    """Whole, as it stood in one logged statement, from its own row of the registry, under a nonce of its own."""
+    s = services()
+    caller, body = _read(s, "venue", MAX_RELEASE_BYTES)
+    record = Envelope.decode(body)
+    _own(caller, peek(PledgeRelease, record).venue)
+    with s.store.read() as c:
+        keys = parties.keys_of(c, "venue", caller.party)
+    index = publish.publish_pledge_release(s.log, s.public, record, keys, now=s.now_s)
     return answer(PublishedOut(digest=record.digest.hex(), log_index=index))
 
 

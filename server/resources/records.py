@@ -18,7 +18,7 @@ from server.body import extend_deadline
 from server.catalogue import Found
 from server.problem import PROBLEMS, Refusal, Responses
 from server.resources.attestations import IMMUTABLE
-from server.schemas import Hex32, RecordOut, RecordsOut, Shape, Wait, answer
+from server.schemas import Hex32, Name, RecordOut, RecordsOut, Shape, Wait, answer
 from server.services import Services, services
 
 blueprint = APIBlueprint("records", __name__, abp_responses=PROBLEMS)
@@ -56,6 +56,7 @@ class Collection(Shape):
 
 class Recent(Shape):
     limit: int = Field(default=20, ge=1, le=100)
+    account: Name | None = Field(default=None, description="those of one account alone")
 
 
 class Newest(Shape):
@@ -80,7 +81,7 @@ def _shown(found: Found) -> RecordOut:
 
 @blueprint.get("/v1/records/<kind>", summary="The newest of a kind", responses={200: RecordsOut})
 def recent(path: Collection, query: Recent) -> Response:
-    found = services().synced().recent(path.kind.entry, query.limit)
+    found = services().synced().recent(path.kind.entry, query.limit, query.account)
     return answer(RecordsOut(records=[_shown(f) for f in found]))
 
 
