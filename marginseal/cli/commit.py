@@ -60,7 +60,9 @@ def publish(
     from marginseal.records.source import BookTerms, SourceStatement, make_statements
     from marginseal.records.tiles import tiles_of
 
-    universe, (registry, _), (manifest, _) = desk.universe(), desk.sources(), desk.manifest()
+    universe, (registry, _) = desk.universe(), desk.sources()
+    moment = desk.epoch().time if cut_time is None else cut_time
+    manifest, _ = desk.manifest(moment)
     account = open_account(desk.envelope("account/account.json"))
     registered = registry.source(source)
     book = next((book for s, book in manifest.books if s == source), None)
@@ -68,7 +70,6 @@ def publish(
         raise PolicyError("commit.manifest", f"the account's manifest has no book at {source}")
     lots = read_holdings(holdings, universe).lots
     key = desk.signing_key(f"source-{source}", Role.SOURCE)
-    moment = desk.epoch().time if cut_time is None else cut_time
     expiry = moment + hours * HOUR
     terms = BookTerms(
         source=source,

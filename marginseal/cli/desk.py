@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from marginseal.records.registry import SourceRegistry, VenueRegistry
     from marginseal.records.sealing import SealingKey
     from marginseal.records.source import PublishedStatement
-    from marginseal.records.statement import Tier
+    from marginseal.records.statement import Statement, Tier
 
 PASSPHRASE_VARIABLE = "MARGINSEAL_PASSPHRASE"
 MAX_RECORD_BYTES = 16 * 2**20
@@ -147,12 +147,53 @@ class Desk:
 
         return self._signed(VenueRegistry, "registry/venues.json", self.operator_key())
 
-    def manifest(self) -> tuple[Manifest, bytes]:
-        """The first manifest of the account; later versions come through the log."""
+    def manifest_files(self) -> list[str]:
+        """account/manifest.json, then the later versions account/manifests/<version>.json, in order."""
+        later = sorted((self.root / "account" / "manifests").glob("*.json"))
+        return ["account/manifest.json", *(str(path.relative_to(self.root)) for path in later)]
+
+    def manifests(self) -> list[tuple[Manifest, bytes]]:
+        """Every version with its digest, oldest first, each link checked; when one was logged is the log's to say."""
         from marginseal.records.manifest import open_manifest
 
-        envelope = self.envelope("account/manifest.json")
-        return open_manifest(envelope, logged=0, delay_s=0, previous=None), envelope.digest
+        chain: list[tuple[Manifest, bytes]] = []
+        for name in self.manifest_files():
+            envelope = self.envelope(name)
+            manifest = open_manifest(
+                envelope,
+                logged=0,
+                delay_s=0,
+                previous=chain[-1] if chain else None,
+                releases=self.book_releases() if chain else (),
+                registry=self.sources()[0] if chain else None,
+            )
+            chain.append((manifest, envelope.digest))
+        return chain
+
+    def manifest(self, moment: int | None = None) -> tuple[Manifest, bytes]:
+        """The manifest in force at `moment` (before the first begins: the first), by default the newest."""
+        chain = self.manifests()
+        begun = chain if moment is None else [link for link in chain if link[0].effective <= moment]
+        return begun[-1] if begun else chain[0]
+
+    def book_releases(self) -> list[Envelope]:
+        """What sources signed to let books go: releases/books/<digest>.json."""
+        return [self.envelope(str(p.relative_to(self.root))) for p in sorted(self._releases("books").glob("*.json"))]
+
+    def keep_release(self, kind: str, release: Envelope) -> Path:
+        """Keep a release of `pledges` or `books` under its digest; where it is."""
+        from marginseal.files import write_atomic
+
+        path = self._releases(kind) / f"{release.digest.hex()}.json"
+        write_atomic(path, release.encode())
+        return path
+
+    def pledge_release(self, digest: bytes) -> Envelope:
+        """One that was kept.  InputError file.missing."""
+        return self.envelope(f"releases/pledges/{digest.hex()}.json")
+
+    def _releases(self, kind: str) -> Path:
+        return self.root / "releases" / kind
 
     def statements(self) -> list[PublishedStatement]:
         """What the sources published last, by file name.  InputError statements.none."""
@@ -164,6 +205,12 @@ class Desk:
     def every_statement(self) -> list[PublishedStatement]:
         """These and those of earlier cuts, which earlier attestations name: statements/past/<digest>.json."""
         return self.statements() + [read_published(f) for f in sorted((self.root / "statements/past").glob("*.json"))]
+
+    def statements_of(self, source: str) -> list[PublishedStatement]:
+        """All that this source signed and the desk has."""
+        files = sorted((self.root / "statements").glob(f"{source}.*.json"))
+        past = sorted((self.root / "statements" / "past").glob("*.json"))
+        return [p for p in map(read_published, (*files, *past)) if _source_of(p) == source]
 
     # Attestations ---------------------------------------------------------------------------------------------------
 
@@ -204,7 +251,7 @@ class DeskRecords:
         return _named(universe, universe.digest, digest, "universe")
 
     def manifest(self, digest: bytes) -> Manifest:
-        return _named(*self._desk.manifest(), digest, "manifest")
+        return manifest_named(self._desk, digest)
 
     def source_registry(self, digest: bytes) -> SourceRegistry:
         return _named(*self._desk.sources(), digest, "source registry")
@@ -226,6 +273,21 @@ def _named(value: V, digest: bytes, wanted: bytes, what: str) -> V:
     if digest != wanted:
         raise PolicyError("public.unknown", f"the desk has another {what} than the statement names")
     return value
+
+
+def manifest_named(desk: Desk, digest: bytes) -> Manifest:
+    """The version of the account's manifest with this digest.  PolicyError public.unknown."""
+    for manifest, name in desk.manifests():
+        if name == digest:
+            return manifest
+    raise PolicyError("public.unknown", "the desk has another manifest than the statement names")
+
+
+def _source_of(published: PublishedStatement) -> str:
+    from marginseal.records.envelope import peek
+    from marginseal.records.source import SourceStatement
+
+    return peek(SourceStatement, published.message).terms.source
 
 
 def read_published(path: Path) -> PublishedStatement:
@@ -286,12 +348,12 @@ def read_pledges(path: Path, venues: VenueRegistry, tick: str) -> dict[str, int]
     return out
 
 
-def source_evidence(desk: Desk, n: int, tiles: int) -> SourceEvidence:
-    """What acceptance needs beside a statement: registry, manifest, signed messages, row proofs."""
+def source_evidence(desk: Desk, statement: Statement, n: int, tiles: int) -> SourceEvidence:
+    """What acceptance needs beside a statement: registry, manifest in force at its cut, signed messages, row proofs."""
     from marginseal.records.acceptance import SourceEvidence
 
     registry, registry_digest = desk.sources()
-    manifest, manifest_digest = desk.manifest()
+    manifest, manifest_digest = desk.manifest(statement.cut_time)
     published = desk.every_statement()
     return SourceEvidence(
         registry=registry,

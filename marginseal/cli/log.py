@@ -146,7 +146,6 @@ def append_desk(desk: Desk, now: int) -> dict[str, Any]:
         publish_account,
         publish_attestation,
         publish_epoch,
-        publish_manifest,
         publish_record,
         publish_universe,
     )
@@ -164,7 +163,7 @@ def append_desk(desk: Desk, now: int) -> dict[str, Any]:
     publish_record(log, LogKind.SOURCE_REGISTRY, desk.envelope("registry/sources.json"), now=now)
     publish_record(log, LogKind.VENUE_REGISTRY, desk.envelope("registry/venues.json"), now=now)
     publish_account(log, desk.envelope("account/account.json"), now=now)
-    publish_manifest(log, desk.envelope("account/manifest.json"), now=now)
+    _append_manifests(log, desk, account, now)
     publish_epoch(log, epoch, record, now=now, objects=beside)
     head = log.head(account)
     first = 1 if head is None else head.sequence + 1
@@ -176,8 +175,25 @@ def append_desk(desk: Desk, now: int) -> dict[str, Any]:
     return {"appended": desk.last_sequence() + 1 - first, "size": log.size(), "logged": now}
 
 
+def _append_manifests(log: Log, desk: Desk, account: str, now: int) -> None:
+    """Every version of the account's manifest, a later one after the releases of the books that left with it."""
+    from marginseal.log.publish import publish_manifest, publish_record
+    from marginseal.records.logged import LogKind
+
+    first, *later = desk.manifest_files()
+    publish_manifest(log, desk.envelope(first), now=now)
+    if later:
+        desk.manifests()  # refuses a chain that does not hold
+    for release in desk.book_releases():
+        publish_record(log, LogKind.SOURCE_RELEASE, release, now=now, account=account)
+    for name in later:
+        publish_manifest(log, desk.envelope(name), now=now)
+
+
 def _objects(desk: Desk, attestation: Attestation, record: bytes) -> list[bytes]:
-    """What replaying needs.  InputError log.statement if a source's statement is on the desk no more."""
+    """What replaying needs.
+
+    InputError log.statement, file.missing if a source's statement or a release is on the desk no more."""
     import rfc8785
 
     from marginseal.market.epoch import encode
@@ -187,8 +203,10 @@ def _objects(desk: Desk, attestation: Attestation, record: bytes) -> list[bytes]
     epoch = desk.epoch()
     if len(published) != len(wanted) or epoch.digest != attestation.statement.epoch:
         raise InputError("log.statement", "the epoch or a source's statement of the attestation is no longer here")
-    names = ("account/manifest.json", "registry/sources.json", "registry/venues.json")
-    records = [desk.envelope(name).encode() for name in names]
+    names = ("registry/sources.json", "registry/venues.json")
+    manifests = [e for e in map(desk.envelope, desk.manifest_files()) if e.digest == attestation.statement.manifest]
+    releases = [desk.pledge_release(r.digest) for r in attestation.statement.releases]
+    records = [e.encode() for e in (*manifests, *map(desk.envelope, names), *releases)]
     statements = [p.encode() for p in published]
     return [rfc8785.dumps(desk.universe().document()), encode(epoch), record, *records, *statements]
 

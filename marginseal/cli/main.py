@@ -21,6 +21,7 @@ from marginseal.cli import (
     epoch,
     init,
     log,
+    manifest,
     margin,
     office,
     open,
@@ -51,6 +52,7 @@ app.command("commit")(commit.commit)
 app.command("prove")(prove.prove)
 app.command("verify")(verify.verify)
 app.add_typer(open.app, name="open")
+app.add_typer(manifest.app, name="manifest")
 app.add_typer(log.app, name="log")
 app.command("decide")(decide.decide)
 app.command("replay")(replay.replay)

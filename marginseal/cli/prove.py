@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,10 +15,17 @@ from marginseal.errors import InputError, PolicyError
 if TYPE_CHECKING:
     from marginseal.market.epoch import RiskEpoch
     from marginseal.records.attestation import Attestation
+    from marginseal.records.envelope import Envelope
     from marginseal.records.keys import SigningKey
     from marginseal.records.pledges import PledgeSchedule
+    from marginseal.records.registry import VenueRegistry
+    from marginseal.records.statement import Statement
     from marginseal.records.submission import Submission
     from prover.compose import OpenedBook
+
+ReleaseFiles = Annotated[
+    list[Path] | None, typer.Option("--release", help="A venue's signed release of its pledge, once or several times.")
+]
 
 
 def prove(
@@ -30,6 +37,7 @@ def prove(
     hours: Annotated[int | None, typer.Option(min=1, help="Life; default as long as the sources' statements.")] = None,
     workers: Annotated[int, typer.Option(min=1, max=2, help="Threads of the prover.")] = 2,
     pledges: Annotated[Path | None, typer.Option(help="Pledges; default pledges.json of the desk.")] = None,
+    release: ReleaseFiles = None,
     desk: Annotated[Path, typer.Option(help="The desk's folder.")] = Path("."),
     as_json: AsJson = False,
 ) -> None:
@@ -38,7 +46,7 @@ def prove(
     with progress("proving", quiet=as_json) as step:
         attestation = attest_desk(
             at, rule or ["worst_case"], tier, tuple(inputs or ()), hours=hours, workers=workers, pledges=pledges,
-            observe=step,
+            releases=read_releases(release or []), observe=step,
         )  # fmt: skip
     statement = attestation.statement
     body = {
@@ -50,6 +58,8 @@ def prove(
         "tier": tier,
         "rules": [r.name for r in attestation.body.rules],
         "expires": utc(statement.expiry),
+        "continuity": statement.continuity.name.lower(),
+        "released_rows": [r.row for r in statement.releases],
         "bytes": len(attestation.data),
         "proof_bytes": [len(p) for p in attestation.proofs],
     }
@@ -73,6 +83,7 @@ def attest_desk(
     hours: int | None = None,
     workers: int = 1,
     pledges: Path | None = None,
+    releases: Sequence[Envelope] = (),
     observe: Callable[[str], None] = lambda step: None,
 ) -> Attestation:
     """The next attestation of the desk's account, written with its schedule."""
@@ -83,12 +94,16 @@ def attest_desk(
     from verifier.verify import Setting
 
     observe("opening the statements")
-    submission = compose_desk(desk, rules, tier, inputs, hours=hours, workers=workers, pledges=pledges)
+    submission = compose_desk(
+        desk, rules, tier, inputs, hours=hours, workers=workers, pledges=pledges, releases=releases
+    )
     prover = desk.signing_key("prover", Role.PROVER)
     attestor = Attestor(prover, Secrets(prover.seed), Setting.default(), Circuits(), workers)
     attestation = attestor.attest(submission, DeskRecords(desk), observe=observe)
     sequence = attestation.statement.sequence
     write_atomic(desk.schedule_file(sequence), submission.pledges.encode(), private=True)
+    for one in submission.releases:  # logging the attestation needs them
+        desk.keep_release("pledges", one)
     write_atomic(desk.attestation_file(sequence), attestation.data)
     return attestation
 
@@ -106,11 +121,12 @@ def compose_desk(
     books: list[OpenedBook] | None = None,
     owner: SigningKey | None = None,
     after: int | None = None,
+    releases: Sequence[Envelope] = (),
 ) -> Submission:
     """The next submission of the desk's account: books opened, pledges drawn, statement signed.
 
     epoch, books, owner: for who composes again and again, in place of the desk's files.  after: the sequence it
-    follows; default the desk's last."""
+    follows; default the desk's last.  releases: of pledges that stood in that one; used where an amount changes."""
     from circuits.model import rows_for
     from circuits.rules.registry import rule_named
     from marginseal.algebra.commit import commitment_key
@@ -121,12 +137,18 @@ def compose_desk(
 
     chosen = tier_named(tier)
     epoch, (venues, venues_digest) = epoch or desk.epoch(), desk.venues()
-    (_, sources_digest), (manifest, manifest_digest) = desk.sources(), desk.manifest()
+    _, sources_digest = desk.sources()
     key = commitment_key(rows_for(epoch.instruments), workers=workers)
     books = books or open_books(desk)
+    manifest, manifest_digest = desk.manifest(books[0].statement.terms.cut_time)
     owner = owner or desk.signing_key("account", Role.ACCOUNT)
     last = desk.last_sequence() if after is None else after
-    previous = None if not last else Predecessor(desk.attestation(last).statement, desk.schedule(last))
+    previous = None
+    if last:
+        before = desk.attestation(last).statement
+        previous = Predecessor(before, desk.schedule(last), one_a_row(releases, before, venues))
+    elif releases:
+        raise PolicyError("release.statement", "there is no attestation yet from which a pledge could be released")
     schedule = _schedule(desk, pledges, venues, epoch.tick, manifest.account, last + 1, key, owner.seed, previous)
     life = min(b.statement.terms.expiry for b in books)
     cut_time = books[0].statement.terms.cut_time
@@ -152,8 +174,30 @@ def compose_desk(
     )
 
 
+def read_releases(paths: Sequence[Path]) -> list[Envelope]:
+    """InputError file.*; DecodeError."""
+    from marginseal.files import read_bytes
+    from marginseal.records.envelope import Envelope
+
+    return [Envelope.decode(read_bytes(path, limit=2**14, what="pledge release")) for path in paths]
+
+
+def one_a_row(releases: Sequence[Envelope], before: Statement, venues: VenueRegistry) -> tuple[Envelope, ...]:
+    """The releases of pledges of `before`, each checked; of two for one row the first: either frees the whole of it.
+
+    Errors as `continuity.open_release`."""
+    from marginseal.records.continuity import open_release
+
+    rows: dict[int, Envelope] = {}
+    for envelope in releases:
+        rows.setdefault(open_release(envelope, before, venues).row, envelope)
+    return tuple(rows.values())
+
+
 def open_books(desk: Desk) -> list[OpenedBook]:
-    """Every published statement, verified and opened: what the institution does before it uses one."""
+    """The published statements of the books in the manifest, verified and opened before the institution uses them.
+
+    The manifest is that in force at the newest cut among them; a book that has left it is passed over."""
     from circuits.model import rows_for
     from marginseal.algebra.commit import commitment_key
     from marginseal.records.envelope import peek
@@ -164,9 +208,12 @@ def open_books(desk: Desk) -> list[OpenedBook]:
     universe, (registry, _), sealing = desk.universe(), desk.sources(), desk.sealing_key()
     n = rows_for(len(universe))
     tiles = tiles_of(universe, n)
+    found = [(published, peek(SourceStatement, published.message)) for published in desk.statements()]
+    books = desk.manifest(max(claimed.terms.cut_time for _, claimed in found))[0].books
     out = []
-    for published in desk.statements():
-        claimed = peek(SourceStatement, published.message)
+    for published, claimed in found:
+        if (claimed.terms.source, claimed.terms.book) not in books:
+            continue
         if claimed.tile >= len(tiles):
             raise PolicyError("prove.tile", f"{claimed.terms.source}: a statement about a tile the universe has not")
         statement, opening = open_statement(

@@ -1,4 +1,4 @@
-"""`marginseal source sign`: a source commits to its book at a cut and publishes the statement at a service.
+"""`marginseal source sign|release`: a source commits to its book at a cut and publishes the statement at a service.
 
 Without a service the files are for the operator, or the account, to hand in (`office publish-statement`).
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from marginseal.cli import release_book
 from marginseal.cli.desk import Desk
 from marginseal.cli.output import AsJson, emit
 from marginseal.cli.remote import CARD, CaFile, CardFile, Url, connected, find_card
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from marginseal.cli.remote import Card
 
 app = typer.Typer(help="What a custodian or venue does for its client's account.", no_args_is_help=True)
+app.command("release")(release_book.release)
 
 
 @app.command()

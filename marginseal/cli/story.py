@@ -52,7 +52,7 @@ def stage(
 
     statement, (venues, digest) = attestation.statement, desk.venues()
     circuit = compile_claims(statement, attestation.body.rules, epoch, venues=len(venues.venues))[0].circuit
-    evidence = source_evidence(desk, circuit.n, circuit.tiles)
+    evidence = source_evidence(desk, statement, circuit.n, circuit.tiles)
     key, schedule = commitment_key(circuit.n), desk.schedule(statement.sequence)
     books = sorted(open_books(desk), key=lambda b: (b.statement.terms.source.encode(), b.statement.tile))
     return Stage(

@@ -20,6 +20,7 @@ import typer
 
 from marginseal.cli.desk import Desk
 from marginseal.cli.output import AsJson, emit, progress, utc
+from marginseal.cli.prove import ReleaseFiles
 from marginseal.cli.remote import CARD, CaFile, Card, CardFile, LogCopy, Url, connected, find_card
 from marginseal.errors import InputError, MarginSealError, PolicyError, ProofRejected, ServiceError, Unsatisfied
 
@@ -43,6 +44,7 @@ def submit(
     ] = None,
     hours: Annotated[int | None, typer.Option(min=1, help="Life; default as long as the sources' statements.")] = None,
     pledges: Annotated[Path | None, typer.Option(help="Pledges; default pledges.json of the desk.")] = None,
+    release: ReleaseFiles = None,
     follow: Annotated[bool, typer.Option("--follow", help="Answer every new epoch that the policy allows.")] = False,
     policy: Annotated[
         Path | None, typer.Option(help="Epoch policy (docs/formats.md); default epoch-policy.json of the desk.")
@@ -60,8 +62,10 @@ def submit(
     """Seal and submit the portfolio; wait; save attestation, receipt, head and schedule."""
     at = Desk(desk)
     service = find_card(card or at.root / CARD, url, ca, lambda line: typer.echo(line, err=True))
-    wanted = Wanted(tuple(rule or ["worst_case"]), tier, tuple(inputs or ()), hours, pledges)
+    wanted = Wanted(tuple(rule or ["worst_case"]), tier, tuple(inputs or ()), hours, pledges, tuple(release or ()))
     if follow:
+        if release:
+            raise InputError("cli.release", "--follow goes on with the same pledges; a release is for one submission")
         for body in follow_epochs(
             at,
             service,
@@ -79,20 +83,22 @@ def submit(
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to ask for: rules and public inputs at a tier; hours of life; a pledges file (None: the desk's)."""
+    """What to ask for: rules and public inputs at a tier; hours of life; a pledges file (None: the desk's); releases of
+    pledges beside those that the log holds."""
 
     rules: tuple[str, ...] = ("worst_case",)
     tier: str = "initial"
     inputs: tuple[int, ...] = ()
     hours: int | None = None
     pledges: Path | None = None
+    releases: tuple[Path, ...] = ()
 
 
 def submit_desk(desk: Desk, card: Card, wanted: Wanted, *, observe: Observer = lambda step: None) -> dict[str, Any]:
     """One submission of the desk's account, to its end.
 
     Unsatisfied, PolicyError and the like are what the prover refused it for; ServiceError submission.* the service."""
-    from marginseal.cli.prove import compose_desk
+    from marginseal.cli.prove import compose_desk, read_releases
     from marginseal.records.keys import Role
 
     owner = desk.signing_key("account", Role.ACCOUNT)
@@ -101,9 +107,28 @@ def submit_desk(desk: Desk, card: Card, wanted: Wanted, *, observe: Observer = l
         observe("composing")
         submission = compose_desk(
             desk, list(wanted.rules), wanted.tier, wanted.inputs, hours=wanted.hours, pledges=wanted.pledges,
-            owner=owner, workers=2,
+            owner=owner, workers=2, releases=[*read_releases(wanted.releases), *logged_releases(desk, client)],
         )  # fmt: skip
         return _send(desk, client, card, submission, observe)
+
+
+def logged_releases(desk: Desk, client: Client) -> list[Envelope]:
+    """The releases of pledges of the desk's last attestation that the service has logged and that hold."""
+    from marginseal.records.continuity import open_release
+
+    last = desk.last_sequence()
+    if not last:
+        return []
+    statement, (venues, _) = desk.attestation(last).statement, desk.venues()
+    found = []
+    for digest in client.records_of("pledge-releases", statement.account):
+        envelope = client.signed_record("pledge-releases", digest)
+        try:
+            open_release(envelope, statement, venues)
+        except MarginSealError:  # of an earlier statement, or under a key that is the venue's no more
+            continue
+        found.append(envelope)
+    return found
 
 
 def send(desk: Desk, card: Card, submission: Submission, *, observe: Observer = lambda step: None) -> dict[str, Any]:
@@ -143,6 +168,8 @@ def _send(desk: Desk, client: Client, card: Card, submission: Submission, observ
         "tier": statement.claims[0].tier.name.lower(),
         "rules": [rule.name for rule in submission.rules],
         "expires": utc(statement.expiry),
+        "continuity": statement.continuity.name.lower(),
+        "released_rows": [r.row for r in statement.releases],
         "log_index": logged.log_index,
         "bytes": len(logged.attestation),
         "file": str(desk.attestation_file(statement.sequence)),

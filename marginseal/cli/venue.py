@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from marginseal.cli import release
 from marginseal.cli.desk import Desk
 from marginseal.cli.output import AsJson, emit, money, utc
 from marginseal.cli.remote import CARD, CaFile, Card, CardFile, LogCopy, Url, connected, find_card
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from verifier.verdict import Verdict
 
 app = typer.Typer(help="What a venue does with attestations at a service.", no_args_is_help=True)
+app.command("release")(release.release)
 
 PolicyFile = Annotated[Path, typer.Option("--policy", help="The venue's policy (docs/formats.md).")]
 Account = Annotated[str, typer.Option("--account", help="Id of the account.")]

@@ -52,7 +52,7 @@ def facts(desk: Desk, file: Path, epoch_file: Path | None = None, backend_name: 
         raise PolicyError("verify.venue-registry", "the statement names another venue registry")
     compiled = compile_claims(statement, attestation.body.rules, epoch, venues=len(venues.venues))
     circuit = compiled[0].circuit
-    evidence = source_evidence(desk, circuit.n, circuit.tiles)
+    evidence = source_evidence(desk, statement, circuit.n, circuit.tiles)
     sources = check_sources(statement, evidence, srs=setting.srs, curve=setting.curve)
     start = time.perf_counter()
     verify_claims(statement, attestation.proofs, compiled, setting=setting)

@@ -17,7 +17,7 @@ from typing import ClassVar, Self
 from marginseal.errors import DecodeError, MarginSealError, PolicyError, ProofRejected
 from marginseal.records import document
 from marginseal.records.document import MAX_INTEGER, MAX_TIME, is_name
-from marginseal.records.envelope import Envelope, open_signed
+from marginseal.records.envelope import Envelope, open_signed, peek
 from marginseal.records.keys import Purpose
 from marginseal.records.registry import VenueRegistry
 from marginseal.records.statement import Continuity, Kind, Release, Statement
@@ -164,15 +164,27 @@ def check_continuity(
         raise fault
 
 
+def open_release(
+    envelope: Envelope, previous: Statement, venues: VenueRegistry, row: int | None = None
+) -> PledgeRelease:
+    """The release, signed by today's venue of `row` (None: its own word), of the pledge that stood in `previous`.
+
+    DecodeError; ProofRejected signature.threshold; PolicyError registry.unknown-row, release.row, release.statement."""
+    row = peek(PledgeRelease, envelope).row if row is None else row
+    venue = venues.venue(row)
+    release = open_signed(PledgeRelease, envelope, [venue.key])
+    if (release.venue, release.row) != (venue.id, row):
+        raise PolicyError("release.row", f"row {row}: a release of another venue or row")
+    if (release.account, release.statement) != (previous.account, previous.digest):
+        raise PolicyError("release.statement", f"row {row}: a release of another account or statement")
+    return release
+
+
 def _check_release(
     listed: Release, previous: Statement, registry: VenueRegistry, releases: Mapping[bytes, Envelope]
 ) -> None:
     envelope = releases.get(listed.digest)
     if envelope is None or envelope.digest != listed.digest:
         raise PolicyError("release.missing", f"row {listed.row}: the venue's signed release is not at hand")
-    venue = registry.venue(listed.row)
-    release = open_signed(PledgeRelease, envelope, [venue.key])
-    if (release.venue, release.row, release.nonce) != (venue.id, listed.row, listed.nonce):
-        raise PolicyError("release.row", f"row {listed.row}: a release of another venue, row or nonce")
-    if (release.account, release.statement) != (previous.account, previous.digest):
-        raise PolicyError("release.statement", f"row {listed.row}: a release of another account or statement")
+    if open_release(envelope, previous, registry, listed.row).nonce != listed.nonce:
+        raise PolicyError("release.row", f"row {listed.row}: a release of another nonce")
