@@ -176,7 +176,7 @@ def _released(
 
     A release that does not hold counts for nothing, and refuses nothing either: whoever can have one logged (a source
     that left the registry, or replaced its key) could otherwise keep every book of any account in its manifest."""
-    out = set()
+    out: set[tuple[str, str]] = set()
     if registry is None:
         return out
     for envelope in releases:
