@@ -186,6 +186,7 @@ class LeaseQueue:
 
     def __init__(self, store: Store, limits: Limits, clock: Clock = now_ms) -> None:
         self._store, self._limits, self._clock = store, limits, clock
+        self._idle = True  # the last claim found nothing
 
     def enqueue(self, c: sa.Connection, submission: str, account: str, sequence: int) -> None:
         place = c.execute(_PLACE, {"whose": account}).one()
@@ -221,13 +222,15 @@ class LeaseQueue:
 
     def claim(self, worker: str) -> Job | None:
         now = self._clock()
-        with self._store.read() as c:  # an idle worker takes no write lock
-            if c.scalar(_NEXT, {"now": now}) is None:
-                return None
+        if self._idle:  # an idle worker takes no write lock
+            with self._store.read() as c:
+                if c.scalar(_NEXT, {"now": now}) is None:
+                    return None
         until = now + int(1000 * self._limits.lease_s)
         with self._store.write() as c:
             c.execute(_GIVE_UP, {"now": now, "most": self._limits.max_attempts})
             row = c.execute(_CLAIM, {"now": now, "by": worker, "until": until}).one_or_none()
+            self._idle = row is None
             if row is None:
                 return None
             s = c.execute(_SUBMISSION, {"name": row.submission}).one()

@@ -54,9 +54,8 @@ class Proving:
             return Outcome("refused", None, code="submission.unreadable")
         progress.stage("opened")
         try:
-            index = self._logged(submission.statement)
+            index = self._place(submission.statement)
             if index is None:
-                self._check_place(submission.statement)
                 progress.stage("proving")
                 attestation = self._attestor.attest(submission, self._public)
                 progress.at("after-proof")
@@ -93,10 +92,14 @@ class Proving:
             raise PolicyError("log.sequence-taken", "another attestation of the account stands at this sequence")
         return position.index
 
-    def _check_place(self, statement: Statement) -> None:
-        """The rules of the log, before a proof is spent on what it would refuse."""
+    def _place(self, statement: Statement) -> int | None:
+        """Where this very statement is logged already, or None: it may be logged next.
+
+        The rules of the log, before a proof is spent on what it would refuse."""
         head = self._log.head(statement.account)
         last, prev = (0, NO_PREDECESSOR) if head is None else (head.sequence, head.statement_digest)
+        if statement.sequence <= last:
+            return self._logged(statement)
         if statement.sequence != last + 1:
             raise PolicyError("log.sequence-gap", f"the account's next attestation is {last + 1}")
         if statement.prev != prev:
@@ -108,6 +111,7 @@ class Proving:
         # Of two that claim one version, the one logged first holds.
         if next(name for manifest, name in manifests if manifest.version == version) != statement.manifest:
             raise PolicyError("submission.manifest", "not the account's manifest in force at the cut")
+        return None
 
     def _append(self, submission: Submission, attestation: Attestation) -> int:
         s = attestation.statement

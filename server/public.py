@@ -28,6 +28,7 @@ T = TypeVar("T", bound=Record)
 _PUBLISHED = sa.select(published.c.object).where(published.c.message == sa.bindparam("message"))
 _EPOCHS = 4
 _RECORDS = 256
+_MESSAGES = 4096
 
 
 class LoggedRecords:
@@ -43,6 +44,7 @@ class LoggedRecords:
         self._envelope = lru_cache(maxsize=_RECORDS)(lambda index: Envelope.decode(self._payload(index)))
         self._manifest = lru_cache(maxsize=_RECORDS)(lambda index: peek(Manifest, self._envelope(index)))
         self._found = lru_cache(maxsize=_RECORDS)(self._find)
+        self._published = lru_cache(maxsize=_MESSAGES)(self._stored)
 
     def _payload(self, index: int) -> bytes:
         return self._log.entry(index)[1].payload
@@ -129,10 +131,11 @@ class LoggedRecords:
         needed = {self._found(digest, kind).payload_digest for digest, kind in records}
         return needed | {s.epoch} | {self._published(entry.message_digest) for entry in s.sources}
 
-    def _published(self, message: bytes) -> bytes:
+    def _stored(self, message: bytes) -> bytes:
+        """SHA-256 of the published statement that holds the message of this digest; it never changes."""
         with self._store.read() as c:
             stored: bytes | None = c.scalar(_PUBLISHED, {"message": message})
-        if stored is None:
+        if stored is None:  # which is not remembered: it may come yet
             raise PolicyError("public.unpublished", "a source's statement is not published here")
         return stored
 
