@@ -3,12 +3,15 @@
 `DeadlineWorker` closes a connection that has not delivered its request in `receive_timeout_s` (a slow handshake, header
 or body would otherwise hold a thread for ever), and one whose answer takes longer than `request_timeout_s`.  What is no
 HTTP at all is refused as problem+json as well, and neither the answer nor the log quotes it.
+No caller gets all threads, or all connections: an address takes a thread only while it holds fewer than twice those
+that are free (`Shares`), so that one of them, or a few, leave room for the next; what is beyond waits without a thread.
 Each process makes its own application after the fork, so that no connection or key schedule crosses it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import logging
 import os
 import signal
@@ -16,7 +19,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
@@ -67,15 +71,89 @@ class Deadlines:
                             s.shutdown(socket.SHUT_RDWR)
 
 
+class Shares:
+    """Who holds how many of `threads` threads, and whose connections wait for one.  For one thread: the poller's.
+
+    With the rule `held < 2 free` one address comes to two thirds of the threads at most, k of them leave one in
+    2 k + 1 free."""
+
+    def __init__(self, threads: int) -> None:
+        self._free = threads
+        self._held: Counter[str] = Counter()
+        self._waiting: OrderedDict[str, deque[TConn]] = OrderedDict()
+
+    def take(self, who: str) -> bool:
+        """A thread for `who`, if its share allows one more."""
+        if self._held[who] >= 2 * self._free:
+            return False
+        self._held[who] += 1
+        self._free -= 1
+        return True
+
+    def give_back(self, who: str) -> None:
+        self._free += 1
+        self._held[who] -= 1
+        if not self._held[who]:
+            del self._held[who]
+
+    def wait(self, who: str, connection: TConn) -> None:
+        self._waiting.setdefault(who, deque()).append(connection)
+
+    def next(self) -> Iterator[TConn]:
+        """Connections whose turn has come, one of each address at a time; their threads are taken."""
+        for who in list(self._waiting):
+            if self.take(who):
+                queue = self._waiting.pop(who)
+                yield queue.popleft()
+                if queue:
+                    self._waiting[who] = queue  # behind the others
+
+    def count(self, who: str) -> int:
+        """Connections of `who` with a thread, or waiting for one."""
+        return self._held.get(who, 0) + len(self._waiting.get(who, ()))
+
+
+def neighbourhood(client: object) -> str:
+    """By what a caller is told from others: the address, of IPv6 the first 64 bits."""
+    host = str(client[0]) if isinstance(client, tuple) and client else ""
+    if ":" not in host:
+        return host
+    return str(ipaddress.IPv6Network((host.split("%")[0], 64), strict=False))
+
+
 class DeadlineWorker(ThreadWorker):  # type: ignore[misc]
-    """A gthread worker with deadlines, and refusals that quote nothing."""
+    """A gthread worker with deadlines, shares of its threads, and refusals that quote nothing."""
 
     def init_process(self) -> None:
         # Without its master a process would go on holding the port, and the next master could not have it.
         end_with_parent(self.ppid, signal.SIGKILL)
         protect_memory(lock=False)  # it holds the log's key
         self.deadlines = Deadlines()
+        self.shares = Shares(self.cfg.threads)
         super().init_process()
+
+    def enqueue_req(self, conn: TConn) -> None:
+        who = neighbourhood(conn.client)
+        if not conn.initialized and not conn.data_ready and self._crowded(who):
+            self.nr_conns -= 1
+            conn.close()
+        elif self.shares.take(who):
+            super().enqueue_req(conn)
+        else:
+            self.shares.wait(who, conn)
+
+    def finish_request(self, conn: TConn, fs: object) -> None:
+        self.shares.give_back(neighbourhood(conn.client))
+        super().finish_request(conn, fs)
+        for waiting in self.shares.next():
+            super().enqueue_req(waiting)
+
+    def _crowded(self, who: str) -> bool:
+        """Half of all connections are taken, and a quarter by this address."""
+        if self.nr_conns <= self.worker_connections // 2:
+            return False
+        idle = sum(neighbourhood(c.client) == who for c in (*self.keepalived_conns, *self.pending_conns))
+        return bool(idle + self.shares.count(who) >= self.worker_connections // 4)
 
     def load_wsgi(self) -> None:
         inner: Wsgi = self.app.wsgi()
