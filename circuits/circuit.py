@@ -14,6 +14,7 @@ import hashlib
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,9 +57,23 @@ class Bound:
     combination: tuple[tuple[int, int], ...]
 
 
+class _Floats:
+    """A matrix in float64.  It keeps the integers it was made from: as long as it lives, their address is theirs."""
+
+    def __init__(self, exact: Ints) -> None:
+        self.exact = exact
+        self.values = exact.astype(np.float64, order="C")
+
+
+_SHARED: WeakValueDictionary[tuple[int, tuple[int, ...], tuple[int, ...]], _Floats] = WeakValueDictionary()
+"""By address, shape and strides of read-only integers."""
+
+
 @dataclass(frozen=True)
 class Dense:
-    """Coefficients A_j[i] of equations `equation`.. and rows `row`.. of one target, int64 (m, k), C-contiguous."""
+    """Coefficients A_j[i] of equations `equation`.. and rows `row`.. of one target, int64 (m, k).
+
+    Over an epoch's matrix `values` is a view of it: a tile is no copy."""
 
     target: int
     equation: int
@@ -67,8 +82,19 @@ class Dense:
 
     @cached_property
     def as_float(self) -> NDArray[np.float64]:
-        """The same numbers in float64, exact because |A| < 2**52; what BLAS multiplies.  Made once."""
-        return self.values.astype(np.float64)
+        """The same numbers in float64, exact because |A| < 2**52; what BLAS multiplies.  Made once for
+        all circuits over the same numbers: an attestation may claim 64 rules on one epoch, a matrix of up to 256 MB."""
+        return self._floats.values
+
+    @cached_property
+    def _floats(self) -> _Floats:
+        if self.values.flags.writeable:  # of nobody else: it may change
+            return _Floats(self.values)
+        key = (self.values.ctypes.data, self.values.shape, self.values.strides)
+        shared = _SHARED.get(key)
+        if shared is None:
+            shared = _SHARED[key] = _Floats(self.values)
+        return shared
 
     @cached_property
     def column_sum(self) -> float:
@@ -226,7 +252,9 @@ class Circuit:
         ints(self.equations, len(self.dense))
         for d in self.dense:
             ints(d.target, d.equation, d.row, *d.values.shape)
-            array(d.values)
+            step = max(1, _CHUNK // max(1, d.values.shape[1]))
+            for at in range(0, len(d.values), step):
+                array(d.values[at : at + step])
         for entries in (self.linear, self.quadratic):
             ints(len(entries))
             for part in (entries.equation, entries.target, entries.row, entries.value):

@@ -4,7 +4,7 @@
 
 Blocks get their rows from `circuits.layout`; every term becomes a dense block or single entries, each coefficient in
 one form only; `circuits.bounds` checks magnitudes and exactness of what came out.  Where a rule's matrix is the epoch's
-and fits one tile, the circuit shares the array.
+the circuit shares the array, tile by tile.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class _Writer:
             matrix = matrix * factor
         for segment in self._plan.places[term.block]:
             columns = matrix[:, segment.start : segment.start + segment.count]
-            dense = c.Dense(segment.target, at, segment.row, np.ascontiguousarray(columns))
+            dense = c.Dense(segment.target, at, segment.row, columns)
             self.dense.append(dense)
             if factor == 1 and not any(known.start == segment.start for known, _ in self.pieces.get(term.matrix, ())):
                 self.pieces.setdefault(term.matrix, []).append((segment, dense))

@@ -207,6 +207,46 @@ def test_the_plain_disclosure_has_the_columns_it_promises(n: int, widths: tuple[
     assert circuit.input_terms == tuple(InputTerm(s, 0, -1) for s in range(n))
 
 
+def test_all_claims_of_an_attestation_share_one_copy_of_the_matrix_in_floats() -> None:
+    """64 claims on a matrix of 256 MB would take 16 GB from whoever verifies them, and as much from the prover."""
+    epoch = example_epoch()
+    es = [
+        compile_rule("expected_shortfall", epoch, Tier.INITIAL, venues=3, parameters={"level_permille": level})
+        for level in (600, 700, 800)
+    ]
+    var = compile_rule("value_at_risk", epoch, Tier.INITIAL, venues=3)
+    floats = [compiled.circuit.dense[0].as_float for compiled in (*es, var)]
+    assert all(shared is floats[0] for shared in floats)
+    assert all(np.array_equal(shared, epoch.pnl[1:]) for shared in floats)
+    # Another part of the same memory is another matrix, and numbers that may still change are shared by nobody.
+    assert np.array_equal(example("worst_case").circuit.dense[0].as_float, epoch.pnl)
+    own = np.array(epoch.pnl)
+    first = Dense(0, 0, 0, own).as_float
+    own[1, 1] += 1
+    assert np.array_equal(Dense(0, 0, 0, own).as_float, own)
+    assert not np.array_equal(first, own)
+
+
+def test_floats_are_never_those_of_an_epoch_that_is_gone() -> None:
+    """Memory is used again: the address alone says nothing."""
+    kept = []
+    for k in range(40):
+        pnl = np.full((64, 64), k, dtype=np.int64)
+        pnl[0] = 0
+        dense = compile_rule("scenario_loss", epoch_from_arrays(pnl), Tier.INITIAL).circuit.dense[0]
+        assert np.array_equal(dense.as_float, pnl)
+        kept.append(dense.as_float)
+        del dense
+    assert all(floats[1, 1] == k for k, floats in enumerate(kept))
+
+
+def test_tiles_are_views_of_the_epochs_matrix() -> None:
+    epoch = epoch_from_arrays(np.zeros((2, 2100), dtype=np.int64))
+    blocks = compile_rule("worst_case", epoch, Tier.INITIAL, venues=3).circuit.dense
+    assert [block.values.shape for block in blocks] == [(2, 2048), (2, 52)]
+    assert all(np.shares_memory(block.values, epoch.pnl) for block in blocks)
+
+
 @pytest.mark.parametrize("name", ["worst_case", "worst_case_limits", "expected_shortfall", "value_at_risk"])
 def test_attestations_share_the_matrix_too(name: str) -> None:
     (dense,) = example(name).circuit.dense
