@@ -18,7 +18,7 @@ from marginseal.algebra.field import R, root_of_unity
 from marginseal.errors import MarginSealError, ProofRejected
 from marginseal.records.statement import Statement
 from verifier.collapse import Collapsed, collapse_many
-from verifier.verify import PairingEquation, Replayed, Setting, holds, linear_combination, replay
+from verifier.verify import Decoded, PairingEquation, Replayed, Setting, holds, linear_combination, replay
 
 WEIGHT_BITS = 128
 STACK = 16  # proofs of one circuit collapsed together; bounds the memory of the digit matrix
@@ -47,9 +47,10 @@ def verify_batch(
     setting = setting or Setting.default()
     errors: list[MarginSealError | None] = [None] * len(items)
     replayed: dict[int, Replayed] = {}
+    known: Decoded = {}
     for i, item in enumerate(items):
         try:
-            replayed[i] = replay(item.circuit, item.statement, item.proof, item.index, setting)
+            replayed[i] = replay(item.circuit, item.statement, item.proof, item.index, setting, known)
         except MarginSealError as e:
             errors[i] = e
     terms = {

@@ -50,7 +50,7 @@ def verify(
 ) -> None:
     """Accept silently or raise.  `circuit` must be compiled by the caller from a rule and an epoch it accepts."""
     setting = setting or Setting.default()
-    replayed = replay(circuit, statement, proof_bytes, index, setting)
+    replayed = replay(circuit, statement, proof_bytes, index, setting, {})
     collapsed = collapse(circuit, replayed.rhs, replayed.rho, setting.vectors)  # V4  the public matrices
     if not holds(assemble(replayed, collapsed, setting), setting):  # V5, V6  section 5
         raise ProofRejected("verify.pairing", "the proof's openings do not hold")
@@ -77,15 +77,24 @@ class Replayed:
     nu: int
 
 
-def replay(circuit: Circuit, statement: Statement, proof_bytes: bytes, index: int, setting: Setting) -> Replayed:
-    """V1 to V3: decode, and draw the challenges the statement and the messages determine."""
+Decoded = dict[bytes, Any]
+"""Commitments of statements that were decoded already, by their bytes."""
+
+
+def replay(
+    circuit: Circuit, statement: Statement, proof_bytes: bytes, index: int, setting: Setting, known: Decoded
+) -> Replayed:
+    """V1 to V3: decode, and draw the challenges the statement and the messages determine.
+
+    known: one for all proofs that are verified together; each claim of a statement has the same commitments, of which
+    there may be 2^16, and a decoded point costs a quarter of a millisecond."""
     if statement.srs != setting.srs.digest:
         raise PolicyError("verify.srs", "the statement is over another structured reference string")
     claim = claim_of(circuit, statement, index)
     rhs = circuit.right_hand_sides(claim.inputs)
     proof = Proof.decode(proof_bytes, circuit)  # V1  canonical bytes, subgroup points, exact counts
     points = proof.points(setting.curve)
-    p = bound_points(circuit, statement, setting.curve)
+    p = bound_points(circuit, statement, setting.curve, known)
     rounds = Rounds.start(circuit, statement, index)  # V2  the statement before everything
     beta, rho = rounds.round_1(proof.limbs, proof.m)  # V3  limb columns and multiplicities
     y = rounds.round_2(proof.h, proof.phi)  #     lookup helpers and running sum
@@ -94,15 +103,21 @@ def replay(circuit: Circuit, statement: Statement, proof_bytes: bytes, index: in
     return Replayed(circuit, proof, points, p, rhs, beta, rho, y, z, nu)
 
 
-def bound_points(circuit: Circuit, statement: Statement, curve: Curve) -> list[Any]:
+def bound_points(circuit: Circuit, statement: Statement, curve: Curve, known: Decoded) -> list[Any]:
     """For each bound vector, the commitment that the statement gives it; a sum of sources may be the identity.
 
     Every point of the statement is decoded, whether this circuit binds it or not."""
     check_tiles(circuit, statement)
     check_link(circuit, statement)
-    C = [curve.decode_g1(e.C) for e in statement.sources]
-    pledge = curve.decode_g1(statement.pledge)
-    previous = None if statement.previous_pledge is None else curve.decode_g1(statement.previous_pledge)
+
+    def decoded(data: bytes) -> Any:
+        if data not in known:
+            known[data] = curve.decode_g1(data)
+        return known[data]
+
+    C = [decoded(e.C) for e in statement.sources]
+    pledge = decoded(statement.pledge)
+    previous = None if statement.previous_pledge is None else decoded(statement.previous_pledge)
     out = []
     for b in circuit.bound:
         match b.role:

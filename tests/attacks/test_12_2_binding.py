@@ -23,7 +23,7 @@ from tests.attacks.flawed_rounds import EarlyZ, deaf_to
 from tests.attacks.forge import Forger, accepts, drops, stopped_by_its_defence
 from tests.attacks.poly import Poly, column, on_rows, scale
 from verifier.rounds import Rounds
-from verifier.verify import bound_points
+from verifier.verify import Decoded, bound_points
 
 LOTS, SLACKS = 0, 1  # the vectors of `margin`
 
@@ -84,9 +84,9 @@ def test_12_2_commitments_of_two_tiles_swapped() -> None:
     swapped = swapped_tiles(case.statement)
     assert not accepts(case, Forger(case).forge(), statement=swapped)
 
-    def trusting(circuit: Circuit, statement: Statement, curve: Curve) -> list[object]:
+    def trusting(circuit: Circuit, statement: Statement, curve: Curve, known: Decoded) -> list[object]:
         """A verifier that lets the prover say which tile an entry is."""
-        return bound_points(circuit, swapped_tiles(statement), curve)
+        return bound_points(circuit, swapped_tiles(statement), curve, known)
 
     stopped_by_its_defence(Forger(case, statement=swapped), patches=[("bound_points", trusting)])
 

@@ -63,7 +63,7 @@ def test_known_challenges_and_bytes(name: str) -> None:
     check_bounds(circuit)
     assert statement.encode().hex() == v["statement"]
     assert statement.digest.hex() == v["statement_digest"]
-    r = replay(circuit, statement, bytes.fromhex(v["proof"]), 0, PLAIN)
+    r = replay(circuit, statement, bytes.fromhex(v["proof"]), 0, PLAIN, {})
     got = {"beta": r.beta, "rho": r.rho, "y": r.y, "z": r.z, "nu": r.nu}
     assert {k: f"{x:064x}" for k, x in got.items()} == v["challenges"]
     columns = []

@@ -75,7 +75,7 @@ def test_a_sum_of_sources_may_be_the_identity_and_is_bound_as_such() -> None:
     C = curve.decode_g1(case.statement.sources[0].C)
     opposite = curve.encode_g1(curve.neg(C))
     sources = (case.statement.sources[0], replace(case.statement.sources[1], C=opposite))
-    (p,) = bound_points(case.circuit, replace(case.statement, sources=sources), curve)
+    (p,) = bound_points(case.circuit, replace(case.statement, sources=sources), curve, {})
     assert curve.is_identity(p)
 
 
@@ -94,10 +94,10 @@ def test_link_of_circuit_and_statement(kind: Kind, binds: bool, links: bool) -> 
     circuit = replace(with_previous(case.circuit) if binds else case.circuit, kind=kind)
     statement = linked(case.statement, case.statement.pledge) if links else case.statement
     if binds == links or (links and kind == Kind.DISCLOSURE):
-        assert len(bound_points(circuit, statement, backend())) == 3 + binds
+        assert len(bound_points(circuit, statement, backend(), {})) == 3 + binds
     else:
         with pytest.raises(PolicyError) as e:
-            bound_points(circuit, statement, backend())
+            bound_points(circuit, statement, backend(), {})
         assert e.value.code == "verify.link"
 
 

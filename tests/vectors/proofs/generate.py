@@ -48,7 +48,7 @@ def vector(
 def accepted(desc: str, case: Case) -> Vector:
     """With what makes it: witness, openings, secret and fresh bytes; and every challenge."""
     proof = proven(case)
-    r = replay(case.circuit, case.statement, proof, 0, Setting.default())
+    r = replay(case.circuit, case.statement, proof, 0, Setting.default(), {})
     challenges = {"beta": r.beta, "rho": r.rho, "y": r.y, "z": r.z, "nu": r.nu}
     return vector(desc, "accept", case, proof) | {
         "statement_digest": case.statement.digest.hex(),
