@@ -12,6 +12,7 @@ neither an operator's or an account's.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import hmac
@@ -46,7 +47,7 @@ from server.jobs import Clock, LeaseQueue, Limits, now_ms
 from server.office import Office
 from server.prover_keys import ProverKeys, SealingKeys
 from server.public import LoggedRecords
-from server.store import Store, check_version, migrate
+from server.store import Store, check_version, database, migrate
 from server.tidy import every
 from server.worker import Point, Supervisor, Worker, nothing, stop_on_signals
 
@@ -97,7 +98,7 @@ def open_log(config: Config, key: SigningKey | None) -> Log:
 def _log_storage(config: Config) -> SqlStorage:
     if config.database_url is None:
         return open_sqlite(config.log_path)
-    storage = SqlStorage(sa.create_engine(config.database_url, hide_parameters=True))
+    storage = SqlStorage(database(sa.make_url(config.database_url)))
     storage.create_tables()
     return storage
 
@@ -160,14 +161,13 @@ def _office(config: Config, store: Store, log: Log, operator: Operator, clock: C
 @contextmanager
 def office(config: Config, operator: Operator, *, clock: Clock = now_ms) -> Iterator[Office]:
     """What `operator` may do here.  PolicyError operator.unknown."""
-    store = Store(config.store_url)
-    log = open_log(config, None)
-    try:
+    with contextlib.closing(Store(config.store_url)) as store:
         check_version(store)
-        yield _office(config, store, log, operator, clock)
-    finally:
-        close_log(log)
-        store.close()
+        log = open_log(config, None)
+        try:
+            yield _office(config, store, log, operator, clock)
+        finally:
+            close_log(log)
 
 
 # Serve
@@ -182,9 +182,8 @@ def serve(config: Config, *, ready: Callable[[int], None] | None = None) -> None
     from server.web import Web
 
     logs.configure()
-    store = Store(config.store_url)
-    check_version(store)
-    store.close()
+    with contextlib.closing(Store(config.store_url)) as store:
+        check_version(store)
     key = _signing_key(config, LOG_KEY, Role.LOG)  # unlocked once, before the fork
     attestation_key = public_half(config, ATTESTATION_KEY)
     Web(config, lambda: make_app(config, key, attestation_key), ready).run()
@@ -210,7 +209,7 @@ def unlock_worker_keys(config: Config) -> WorkerKeys:
 def make_worker(
     config: Config, keys: WorkerKeys, name: str, *, at: Callable[[Point], None] = nothing, clock: Clock = now_ms
 ) -> Worker:
-    """A worker with its own connections, in the process that calls."""
+    """A worker with its own connections, in the process that calls; `close` gives them back."""
     from prover.attest import Attestor, Circuits
     from prover.prove import Secrets
     from server.proving import Proving
@@ -218,13 +217,17 @@ def make_worker(
 
     blinding = hmac.new(keys.signer.seed, b"MARGINSEAL-V1-BLINDING-SECRET", hashlib.sha256).digest()
     attestor = Attestor(keys.signer, Secrets(blinding), Setting.default(), Circuits(), config.worker.threads)
-    store = Store(config.store_url)
-    check_version(store)
-    log = open_log(config, None)
-    public = LoggedRecords(store, log, Catalogue(store, log))
-    task = Proving(attestor, keys.sealing, public, log, clock)
-    queue = LeaseQueue(store, limits(config), clock)
-    return Worker(queue, task, name=name, beat_s=config.queue.lease_s / 3, at=at)
+    held = contextlib.ExitStack()
+    store = held.enter_context(contextlib.closing(Store(config.store_url)))
+    with held:  # until the worker is made
+        check_version(store)
+        log = open_log(config, None)
+        held.callback(close_log, log)
+        public = LoggedRecords(store, log, Catalogue(store, log))
+        task = Proving(attestor, keys.sealing, public, log, clock)
+        queue = LeaseQueue(store, limits(config), clock)
+        release = held.pop_all().close
+    return Worker(queue, task, name=name, beat_s=config.queue.lease_s / 3, at=at, release=release)
 
 
 def _worker_process(config: Config, name: str, parent: int) -> None:
@@ -235,10 +238,10 @@ def _worker_process(config: Config, name: str, parent: int) -> None:
     try:
         protect_memory(lock=config.worker.lock_memory)
         os.nice(config.worker.niceness)  # who asks how far his job is should not wait for the proofs of others
-        worker = make_worker(config, unlock_worker_keys(config), name)
-        stop_on_signals(worker.stop)
-        end_with_parent(parent)
-        worker.run()
+        with contextlib.closing(make_worker(config, unlock_worker_keys(config), name)) as worker:
+            stop_on_signals(worker.stop)
+            end_with_parent(parent)
+            worker.run()
     except Exception as e:
         code = e.code if isinstance(e, MarginSealError) else "worker.failed"
         _log.critical("worker stopped", extra={"code": code, "at": logs.where(e), "worker": name})
@@ -258,13 +261,13 @@ def work(config: Config) -> None:
     logs.configure()
     # Each worker proves with as many threads as it is given, and leaves the other cores to the other workers.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(config.worker.threads))
-    store = Store(config.store_url)
-    check_version(store)
-    queue = LeaseQueue(store, limits(config))
-    supervisor = Supervisor(lambda name: start_worker(config, name), queue, config.worker.processes)
-    stop_on_signals(supervisor.stop)
-    _log.info("working", extra={"count": config.worker.processes, "pid": os.getpid()})
-    supervisor.run(each_second=every(60, store, now_ms, config.queue.keep_days))
+    with contextlib.closing(Store(config.store_url)) as store:
+        check_version(store)
+        queue = LeaseQueue(store, limits(config))
+        supervisor = Supervisor(lambda name: start_worker(config, name), queue, config.worker.processes)
+        stop_on_signals(supervisor.stop)
+        _log.info("working", extra={"count": config.worker.processes, "pid": os.getpid()})
+        supervisor.run(each_second=every(60, store, now_ms, config.queue.keep_days))
 
 
 # Both

@@ -1,8 +1,11 @@
 """The database: one engine a process, durable transactions, migrations.
 
 SQLite runs in WAL mode with synchronous=FULL: a commit that returned survives power loss.  Every writing transaction
-starts with BEGIN IMMEDIATE, so that it waits for its turn at the start and never fails half-way for a lock.  The same
-code runs on PostgreSQL (`postgresql+psycopg://`), where both are what the server does anyway.
+starts with BEGIN IMMEDIATE, so that it waits for its turn at the start and never fails half-way for a lock.
+
+On PostgreSQL (`postgresql+psycopg://`) the same code runs from several machines.  Writers take turns there as well, by
+an advisory lock at the start: what is read inside a write is then true until it commits, on both databases alike.  A
+machine that freezes while it has its turn loses it after STUCK_MS.
 What the tables mean is in tables.py; who writes what is left to jobs.py, parties.py, signatures.py and audit.py.
 """
 
@@ -27,6 +30,8 @@ from marginseal.errors import StorageError
 from server.tables import BRIEF, metadata
 
 BUSY_MS = 5_000
+STUCK_MS = 15_000
+DURABLE, BRIEF_TURN = 0x6D73_0001, 0x6D73_0002  # advisory locks of the two kinds of writers
 
 
 class Store:
@@ -37,21 +42,23 @@ class Store:
     def __init__(self, url: str, *, busy_ms: int = BUSY_MS) -> None:
         self.url = parsed = sa.make_url(url)
         self.sqlite = parsed.get_backend_name() == "sqlite"
-        self._durable = self._brief = _engine(parsed)
+        self._durable = self._brief = database(parsed)
         self._brief_ready = True
         if self.sqlite:
             path = Path(str(parsed.database))
             path.parent.mkdir(parents=True, exist_ok=True)
             beside = path.with_name(f"{path.stem}-brief{path.suffix}")
-            self._brief, self._brief_ready = _engine(parsed.set(database=str(beside))), False
+            self._brief, self._brief_ready = database(parsed.set(database=str(beside))), False
             for file, engine, synchronous in ((path, self._durable, "FULL"), (beside, self._brief, "NORMAL")):
                 _private_file(file)
                 _prepare_sqlite(engine, synchronous, busy_ms)
+        else:
+            sa.event.listen(self._durable, "begin", _begin_on_server)
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """One transaction, committed when the block ends and rolled back when it raises."""
-        with _reachable(), self._durable.connect().execution_options(writes=True) as c, c.begin():
+        with _reachable(), self._durable.connect().execution_options(writes=DURABLE) as c, c.begin():
             yield c
 
     @contextmanager
@@ -61,7 +68,7 @@ class Store:
         Atomic and ordered as `write`, and safe from a crash; the last moments may be missing after a power loss, when
         whoever replays a read sees what he has seen before.  With SQLite a file of its own, so that who asks for a
         status never waits for the disk on which a submission is being made durable."""
-        with _reachable(), self._brief.connect().execution_options(writes=True) as c, c.begin():
+        with _reachable(), self._brief.connect().execution_options(writes=BRIEF_TURN) as c, c.begin():
             if not self.sqlite:
                 c.execute(sa.text("SET LOCAL synchronous_commit TO OFF"))
             elif not self._brief_ready:
@@ -80,9 +87,28 @@ class Store:
         self._brief.dispose()
 
 
-def _engine(url: sa.URL) -> sa.Engine:
+def database(url: sa.URL) -> sa.Engine:
+    """An engine for tables of ours or of the log.  On a server no session waits, or makes others wait, for ever."""
     # hide_parameters: no bound value ever shows in an error message or a log line.
-    return sa.create_engine(url, hide_parameters=True, pool_size=8, max_overflow=32)
+    engine = sa.create_engine(url, hide_parameters=True, pool_size=8, max_overflow=32, pool_pre_ping=True)
+    if url.get_backend_name() == "postgresql":
+        sa.event.listen(engine, "connect", _limit_waiting)
+    return engine
+
+
+def _limit_waiting(connection: Any, _record: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = {BUSY_MS}")
+        cursor.execute(f"SET idle_in_transaction_session_timeout = {STUCK_MS}")
+    connection.commit()
+
+
+def _begin_on_server(connection: sa.Connection) -> None:
+    turn = connection.get_execution_options().get("writes")
+    if turn is None:
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    else:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({turn})")
 
 
 def _private_file(path: Path) -> None:
@@ -120,7 +146,7 @@ def _prepare_sqlite(engine: sa.Engine, synchronous: str, busy_ms: int) -> None:
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
-        writes = connection.get_execution_options().get("writes", False)
+        writes = "writes" in connection.get_execution_options()
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 

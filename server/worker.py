@@ -82,7 +82,7 @@ class _Progress:
 
 
 class Worker:
-    """One loop over one queue.  `name` is unique among all workers that ever ran."""
+    """One loop over one queue.  `name` is unique among all workers that ever ran; `release` frees what it holds."""
 
     def __init__(
         self,
@@ -93,9 +93,10 @@ class Worker:
         beat_s: float,
         idle_s: float = 0.05,
         at: Callable[[Point], None] = nothing,
+        release: Callable[[], None] = lambda: None,
     ) -> None:
         self._queue, self._task, self._name, self._beat_s, self._idle_s = queue, task, name, beat_s, idle_s
-        self._at = at
+        self._at, self.close = at, release
         self._stop = threading.Event()
 
     def stop(self) -> None:

@@ -140,6 +140,8 @@ class SqlStorage:
     def create_tables(self) -> None:
         """Make the tables that are missing.  (Where migrations run, they make them.)"""
         with self._translated(), self.engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(1835204611)")  # as below
             if inspect(connection).has_table(schema.checkpoints.name):
                 return
             if connection.dialect.name == "sqlite":

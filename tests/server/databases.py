@@ -1,30 +1,43 @@
 """Which database the tests of the service run on: SQLite in the test's directory, or, to try the same on PostgreSQL,
 
-    MARGINSEAL_TEST_DATABASE=postgresql+psycopg://user@host/empty python -m pytest tests/server
+    MARGINSEAL_TEST_DATABASE=postgresql+psycopg://user@host/database python -m pytest tests/server
 
-whose schema `public` is emptied for every test."""
+Every service of a test has a schema of its own there, which goes when the tests are over."""
 
 from __future__ import annotations
 
+import atexit
 import os
+import secrets
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 from server.store import Store, migrate
 
 SERVER = os.environ.get("MARGINSEAL_TEST_DATABASE")
+embedded = pytest.mark.skipif(SERVER is not None, reason="about the embedded database")
+shared = pytest.mark.skipif(SERVER is None, reason="needs a database server: MARGINSEAL_TEST_DATABASE")
 
 
 def fresh(directory: Path) -> str | None:
-    """An emptied database server, if one is to be used; else None."""
-    if SERVER is not None:
-        engine = sa.create_engine(SERVER)
-        with engine.begin() as c:
-            c.execute(sa.text("DROP SCHEMA public CASCADE"))
-            c.execute(sa.text("CREATE SCHEMA public"))
-        engine.dispose()
-    return SERVER
+    """An empty schema on the database server, if one is to be used; else None."""
+    if SERVER is None:
+        return None
+    name = f"test_{secrets.token_hex(8)}"
+    _run(f"CREATE SCHEMA {name}")
+    atexit.register(_run, f"DROP SCHEMA {name} CASCADE")
+    url = sa.make_url(SERVER).update_query_dict({"options": f"-csearch_path={name}"})
+    return url.render_as_string(hide_password=False)
+
+
+def _run(statement: str) -> None:
+    assert SERVER is not None
+    engine = sa.create_engine(SERVER)
+    with engine.begin() as c:
+        c.execute(sa.text(statement))
+    engine.dispose()
 
 
 def fresh_store(directory: Path) -> Store:

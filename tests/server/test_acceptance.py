@@ -18,12 +18,12 @@ from marginseal.records.document import canonical
 from marginseal.records.sealing import OVERHEAD, SealingKey, seal_info
 from marginseal.records.submission import MIN_CLASS, NONCE_BYTES, Submission, SubmissionHeader, pad, seal_submission
 from server.jobs import LeaseQueue, now_ms
-from server.main import limits, make_worker, unlock_worker_keys
+from server.main import limits
 from server.store import Store
 from server.tables import jobs, submissions
 from server.wire import Answer, encode_body
 from tests.server.wire_level import recorder
-from tests.server.world import Account, Site, epoch, site, submit_directly
+from tests.server.world import Account, Site, epoch, site, submit_directly, work_once
 
 PATH = "/v1/submissions"
 
@@ -259,7 +259,7 @@ def worked(
         if body is not None:
             c.execute(sa.update(submissions).where(submissions.c.id == name).values(sealed=body))
         stored = c.scalar(sa.select(submissions.c.sealed).where(submissions.c.id == name))
-    make_worker(s.config, unlock_worker_keys(s.config), secrets.token_hex(4)).run_once()
+    work_once(s, secrets.token_hex(4))
     from server.accept import status
     from server.wire import decode_body, open_answer
 
@@ -349,14 +349,14 @@ def test_a_fault_of_ours_refuses_nobody(idle: Site) -> None:
     keys = idle.config.path(idle.config.keys_dir)
     [key] = keys.glob("sealing-*.key")
     hidden = key.rename(key.with_suffix(".away"))
-    make_worker(idle.config, unlock_worker_keys(idle.config), "w").run_once()
+    work_once(idle, "w")
     hidden.rename(key)
     store = Store(idle.config.store_url)
     with store.read() as c:
         row = c.execute(sa.select(jobs.c.state, jobs.c.code).where(jobs.c.submission == name)).one()
     assert tuple(row) == ("ready", "worker.key")
     time.sleep(1.1)
-    make_worker(idle.config, unlock_worker_keys(idle.config), "w").run_once()
+    work_once(idle, "w")
     with store.read() as c:
         assert c.scalar(sa.select(jobs.c.state).where(jobs.c.submission == name)) == "attested"
     assert LeaseQueue(store, limits(idle.config)).claim("w") is None

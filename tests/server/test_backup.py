@@ -18,8 +18,11 @@ from server.jobs import LeaseQueue
 from server.main import LOG_KEY, _signing_key, close_log, limits, make_worker, open_log, unlock_worker_keys
 from server.store import Store, check_version
 from server.tables import jobs
+from tests.server.databases import embedded
 from tests.server.test_kills import attested
 from tests.server.world import Site, site, submit_directly
+
+pytestmark = embedded
 
 
 def moved(config: Config, directory: Path) -> Config:
@@ -29,9 +32,9 @@ def moved(config: Config, directory: Path) -> Config:
 
 
 def work_off(s: Site) -> None:
-    worker = make_worker(s.config, unlock_worker_keys(s.config), "w")
-    while worker.run_once():
-        pass
+    with contextlib.closing(make_worker(s.config, unlock_worker_keys(s.config), "w")) as worker:
+        while worker.run_once():
+            pass
 
 
 def test_what_was_in_the_backup_is_finished_after_a_restore(tmp_path: Path) -> None:

@@ -35,9 +35,9 @@ def attested(s: Site) -> list[tuple[str, int]]:
 
 def drain(s: Site) -> None:
     """One worker until the queue is empty."""
-    worker = make_worker(s.config, unlock_worker_keys(s.config), "last")
-    while worker.run_once():
-        pass
+    with contextlib.closing(make_worker(s.config, unlock_worker_keys(s.config), "last")) as worker:
+        while worker.run_once():
+            pass
 
 
 def test_killed_at_every_named_point_twenty_times(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from marginseal.records.submission import Submission
 from server.main import passphrase
 from server.store import Store
 from server.tables import submissions
+from tests.server.databases import embedded
 from tests.server.wire_level import recorder
 from tests.server.world import LOTS, ROOT, Account, Site, site
 
@@ -121,6 +122,7 @@ def marked(s: Site, name: str) -> tuple[Account, Submission]:
     return account, submission
 
 
+@embedded
 def test_the_scanner_finds_a_marker_planted_in_each_place(watched: Watched) -> None:
     s = watched.site
     s.serve()

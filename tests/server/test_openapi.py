@@ -22,8 +22,8 @@ from schemathesis.specs.openapi.checks import (
 
 from marginseal.records.keys import Role
 from server.assemble import make_app
-from server.main import ATTESTATION_KEY, LOG_KEY, _signing_key, make_worker, public_half, unlock_worker_keys
-from tests.server.world import site, submit_directly
+from server.main import ATTESTATION_KEY, LOG_KEY, _signing_key, close_log, public_half
+from tests.server.world import site, submit_directly, work_once
 
 CHECKS = (
     not_a_server_error,
@@ -43,8 +43,12 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with site(tmp_path_factory.mktemp("openapi"), **sections) as s:
         account = s.account("fund")
         submit_directly(s, *s.submissions([account])[0])
-        assert make_worker(s.config, unlock_worker_keys(s.config), "w").run_once()
-        yield make_app(s.config, _signing_key(s.config, LOG_KEY, Role.LOG), public_half(s.config, ATTESTATION_KEY))
+        assert work_once(s, "w")
+        app = make_app(s.config, _signing_key(s.config, LOG_KEY, Role.LOG), public_half(s.config, ATTESTATION_KEY))
+        yield app
+        parts = app.extensions["marginseal"]
+        parts.store.close()
+        close_log(parts.log)
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=str)

@@ -52,7 +52,16 @@ from server.audit import Operator
 from server.client import Client
 from server.config import Config, load
 from server.jobs import LeaseQueue, now_ms
-from server.main import OPERATOR_KEY, first_run, limits, office, passphrase, read_operator
+from server.main import (
+    OPERATOR_KEY,
+    first_run,
+    limits,
+    make_worker,
+    office,
+    passphrase,
+    read_operator,
+    unlock_worker_keys,
+)
 from server.office import Office
 from server.prover_keys import ProverKeys
 from server.signatures import Caller
@@ -454,6 +463,12 @@ def _toml(value: object) -> str:
 
 def random_name() -> str:
     return secrets.token_hex(8)
+
+
+def work_once(s: Site, name: str) -> bool:
+    """One job, if there is one, by a worker in this process."""
+    with contextlib.closing(make_worker(s.config, unlock_worker_keys(s.config), name)) as worker:
+        return worker.run_once()
 
 
 def submit_directly(s: Site, account: Account, submission: Submission | None = None) -> str:
