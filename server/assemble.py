@@ -12,6 +12,7 @@ from server.accept import Header
 from server.app import create_app
 from server.catalogue import Catalogue
 from server.config import Config
+from server.cosigning import CosignedLog, cosignatures
 from server.jobs import Clock, LeaseQueue, now_ms
 from server.limits import ClientRates, Rate
 from server.main import limits, log_signer, open_log
@@ -43,6 +44,7 @@ def make_services(config: Config, log_key: SigningKey, attestation_key: bytes, *
         except MarginSealError:
             return False
 
+    signer = log_signer(config, log_key)
     waiters = max(1, config.server.threads // 4)
     rates = Rate(config.rates.client_per_s / config.server.processes, config.rates.client_burst)
     return Services(
@@ -50,7 +52,8 @@ def make_services(config: Config, log_key: SigningKey, attestation_key: bytes, *
         store=store,
         queue=LeaseQueue(store, limits(config), clock),
         log=log,
-        log_key=str(log_signer(config, log_key).key),
+        cosigned=CosignedLog.of(config, log, signer.key),
+        log_key=str(signer.key),
         attestation_key=attestation_key,
         size_classes=size_classes(config.server.max_body_bytes),
         read_header=read_header,
@@ -61,7 +64,7 @@ def make_services(config: Config, log_key: SigningKey, attestation_key: bytes, *
         clients=ClientRates(rates),
         watch=Watch(log.size, waiters),
         watch_jobs=Watch(time.monotonic, waiters),
-        metrics=Metrics(store, log.size, clock),
+        metrics=Metrics(store, log.size, clock, cosignatures=lambda: cosignatures(log)),
         prover_keys=ProverKeys(store),
         clock=clock,
     )

@@ -23,8 +23,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from marginseal.errors import DecodeError, InputError
+from marginseal.errors import DecodeError, InputError, MarginSealError
 from marginseal.files import read_bytes
+from marginseal.log.note import KeyKind, VerifierKey
 
 ENV_FILE = "MARGINSEAL_CONFIG"
 _MAX_BYTES = 2**20
@@ -97,6 +98,37 @@ class RateSection(_Section):
     publications_burst: Count = 200
 
 
+class WitnessSection(_Section):
+    """One witness that the log asks: C2SP tlog-witness under `url`."""
+
+    url: str = Field(description="https://host:port, and a path if it has one; add-checkpoint is below it")
+    key: str = Field(description="its verifier key, name+hash+key, of a cosignature kind")
+    ca: Path | None = Field(default=None, description="certificate authority to trust; the system's if not named")
+
+    @field_validator("url")
+    @classmethod
+    def _https(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("must be https://host[:port][/path]")
+        return value.rstrip("/")
+
+    @field_validator("key")
+    @classmethod
+    def _cosigns(cls, value: str) -> str:
+        try:
+            cosigns = VerifierKey.parse(value).kind is not KeyKind.ED25519
+        except MarginSealError:
+            cosigns = False
+        if not cosigns:
+            raise ValueError("must be a verifier key of a cosignature kind, name+hash+key")
+        return value
+
+    @property
+    def verifier(self) -> VerifierKey:
+        return VerifierKey.parse(self.key)
+
+
 class LogSection(_Section):
     """The transparency log this service writes."""
 
@@ -106,6 +138,17 @@ class LogSection(_Section):
     )
     checkpoint_age_s: Annotated[int, Field(ge=0, le=3600)] = 5
     manifest_delay_s: Annotated[int, Field(ge=0, le=90 * 86_400)] = 86_400
+    witnesses: tuple[WitnessSection, ...] = Field(default=(), max_length=16)
+    witness_wait_s: Annotated[float, Field(gt=0, le=10)] = 2.0
+    witness_rest_s: Seconds = 30.0
+
+    @field_validator("witnesses")
+    @classmethod
+    def _distinct(cls, value: tuple[WitnessSection, ...]) -> tuple[WitnessSection, ...]:
+        keys = [w.verifier for w in value]
+        if len({k.public for k in keys}) != len(keys) or len({k.name for k in keys}) != len(keys):
+            raise ValueError("names one witness or key twice")
+        return value
 
 
 class Config(BaseSettings):

@@ -33,10 +33,13 @@ def share_between_processes(directory: Path) -> None:
 class Metrics:
     """The metrics of one process; `render` gives the text of all."""
 
-    def __init__(self, store: Store, log_size: Callable[[], int], clock: Clock) -> None:
+    def __init__(
+        self, store: Store, log_size: Callable[[], int], clock: Clock, *, cosignatures: Callable[[], int] = lambda: 0
+    ) -> None:
         import prometheus_client as p
 
         self._store, self._log_size, self._clock = store, log_size, clock
+        self._cosignatures = cosignatures
         self._registry = p.CollectorRegistry()
         self._requests = p.Counter(
             "marginseal_http_requests", "Requests answered", ["route", "method", "status"], registry=self._registry
@@ -76,6 +79,9 @@ class Metrics:
                     sum_value=measured["seconds"],
                 )
                 yield GaugeMetricFamily("marginseal_log_entries", "Entries of the log", value=measured["log"])
+                yield GaugeMetricFamily(
+                    "marginseal_log_cosignatures", "Of the newest checkpoint", value=measured["cosignatures"]
+                )
 
         database = p.CollectorRegistry(auto_describe=False)
         database.register(Database())
@@ -98,4 +104,5 @@ class Metrics:
             out["seconds"] = (c.scalar(sa.select(spent).where(jobs.c.state == "attested")) or 0) / 1000
         out["oldest"] = 0 if oldest is None else max(0, self._clock() - oldest) / 1000
         out["log"] = self._log_size()
+        out["cosignatures"] = self._cosignatures()
         return out

@@ -14,6 +14,7 @@ from marginseal.log.log import Log
 from server.accept import ReadHeader
 from server.catalogue import Catalogue
 from server.config import Config
+from server.cosigning import CosignedLog
 from server.jobs import Clock, Queue
 from server.limits import ClientRates, Rate
 from server.metrics import Metrics
@@ -64,6 +65,7 @@ class Services:
     store: Store
     queue: Queue
     log: Log
+    cosigned: CosignedLog
     log_key: str
     attestation_key: bytes
     size_classes: tuple[int, ...]
@@ -96,6 +98,10 @@ class Services:
     @property
     def now_s(self) -> int:
         return self.clock() // 1000
+
+    def checkpoint(self) -> bytes:
+        """The checkpoint to show now, with the cosignatures of the witnesses that answered."""
+        return self.cosigned.checkpoint(now=self.now_s, max_age_s=self.config.log.checkpoint_age_s)
 
     def synced(self) -> Catalogue:
         """The catalogue, up to what the log held a moment ago."""

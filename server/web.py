@@ -21,7 +21,8 @@ import threading
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
@@ -29,7 +30,7 @@ from gunicorn.http import errors as http_errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from server.body import RECEIVED
-from server.config import Config
+from server.config import ServerSection
 from server.harden import end_with_parent, protect_memory
 from server.problem import MIMETYPE, problem_bytes
 from server.tls import server_context
@@ -210,10 +211,19 @@ class QuietLogger(Logger):  # type: ignore[misc]
         return
 
 
+class Served(Protocol):
+    """What there is to know of a server: its section of a configuration, and where its relative paths are."""
+
+    @property
+    def server(self) -> ServerSection: ...
+
+    def path(self, path: Path) -> Path: ...
+
+
 class Web(BaseApplication):  # type: ignore[misc]
     """gunicorn configured by ours.  `make` builds the application in each process; `ready` runs once it listens."""
 
-    def __init__(self, config: Config, make: Callable[[], Wsgi], ready: Callable[[int], None] | None = None) -> None:
+    def __init__(self, config: Served, make: Callable[[], Wsgi], ready: Callable[[int], None] | None = None) -> None:
         self.service, self._make, self._ready = config, make, ready
         super().__init__()
 

@@ -33,6 +33,7 @@ from marginseal.cli import (
     submit,
     venue,
     verify,
+    witness,
 )
 from marginseal.errors import MarginSealError, Unsatisfied
 
@@ -61,6 +62,7 @@ app.add_typer(office.app, name="office")
 app.command("submit")(submit.submit)
 app.add_typer(source.app, name="source")
 app.add_typer(venue.app, name="venue")
+app.add_typer(witness.app, name="witness")
 app.command("bench")(bench.bench)
 
 

@@ -62,8 +62,7 @@ def _one(s: Services, account: str, sequence: int) -> Response:
     if position is None:
         raise _none()
     time, entry = s.log.entry(position.index)
-    checkpoint = s.log.checkpoint(now=s.now_s, max_age_s=s.config.log.checkpoint_age_s)
-    return answer(_shown(time, position.index, entry, s.log.receipt(position.index, checkpoint), None))
+    return answer(_shown(time, position.index, entry, s.log.receipt(position.index, s.checkpoint()), None))
 
 
 def _newest(s: Services, account: str, at_least: int) -> bytes | None:
@@ -73,7 +72,7 @@ def _newest(s: Services, account: str, at_least: int) -> bytes | None:
     if kept is not None and kept.size == size and kept.time + age >= now and kept.sequence >= at_least:
         return kept.body
     try:
-        receipt, head = s.log.newest(account, now=now, max_age_s=age)
+        receipt, head = s.cosigned.newest(account, now=now, max_age_s=age)
     except InputError:  # log.no-account
         return None
     index = Receipt.decode(receipt).index

@@ -53,9 +53,7 @@ def log() -> Response:
 
 @blueprint.get("/v1/log/checkpoint", summary="The newest signed checkpoint", responses=_TEXT)
 def checkpoint() -> Response:
-    s = services()
-    note = s.log.checkpoint(now=s.now_s, max_age_s=s.config.log.checkpoint_age_s)
-    return Response(note, mimetype="text/plain", headers={"Cache-Control": "no-cache"})
+    return Response(services().checkpoint(), mimetype="text/plain", headers={"Cache-Control": "no-cache"})
 
 
 @blueprint.get("/v1/log/entries", summary="Entries in order, at most 64 at a time", responses={200: EntriesOut})
@@ -69,8 +67,7 @@ def receipt(path: One) -> Response:
     """C2SP tlog-proof under the newest checkpoint."""
     s = services()
     try:
-        note = s.log.checkpoint(now=s.now_s, max_age_s=s.config.log.checkpoint_age_s)
-        return Response(s.log.receipt(path.index, note), mimetype="text/plain")
+        return Response(s.log.receipt(path.index, s.checkpoint()), mimetype="text/plain")
     except InputError:
         raise Refusal(404, "log.range", "The log is not as large as that.") from None
 

@@ -458,6 +458,10 @@ def site(directory: Path, **sections: Any) -> Iterator[Site]:
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name} = {_toml(item)}" for name, item in value.items()) + "}"
     return repr(value) if isinstance(value, (int, float)) else f'"{value}"'
 
 
