@@ -30,7 +30,7 @@ from marginseal.records.statement import Statement
 from marginseal.records.wire import Reader, Writer
 
 VERSION = 1
-MAX_PROOF_BYTES = 64 * 1024
+MAX_PROOF_BYTES = 393_568  # of the widest circuit there is, of 4,096 columns (verifier.sizes)
 MAX_STATEMENT_BYTES = 8 * 2**20
 _MAGIC = "MARGINSEAL-ATTESTATION"
 MAX_PARAMETERS, MAX_PARAMETER_BYTES = 64, 4096

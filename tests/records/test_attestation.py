@@ -19,6 +19,7 @@ from marginseal.log.entry import Entry
 from marginseal.log.note import Signer
 from marginseal.log.receipt import Receipt
 from marginseal.records.attestation import (
+    MAX_PROOF_BYTES,
     Attestation,
     AttestationBody,
     RuleRef,
@@ -139,7 +140,7 @@ def changed(at: int, data: bytes) -> bytes:
         (changed(AT_RULES + 1, b" "), "rule-ref.name"),
         (changed(AT_RULES + 1 + len(RULE) + 8, b"["), "json.malformed"),
         (changed(AT_RULES + 1 + len(RULE), (2**40).to_bytes(8, "big")), "wire.count"),
-        (changed(len(PAYLOAD) - 5 - 8, (2**17).to_bytes(8, "big")), "wire.count"),
+        (changed(len(PAYLOAD) - 5 - 8, (MAX_PROOF_BYTES + 1).to_bytes(8, "big")), "wire.count"),
         (changed(len(PAYLOAD) - 5 - 8, bytes(8)), "attestation.proofs"),
         (PAYLOAD + b"\0", "wire.trailing"),
         (PAYLOAD[:-1], "wire.truncated"),

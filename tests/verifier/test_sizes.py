@@ -7,13 +7,20 @@ from __future__ import annotations
 
 from math import log2
 
+import numpy as np
 import pytest
 
+from circuits.bounds import MAX_COLUMNS
+from circuits.compile import compile_rule
 from marginseal.algebra.field import R
+from marginseal.market.epoch import epoch_from_arrays
+from marginseal.records.attestation import MAX_PROOF_BYTES, AttestationBody, RuleRef
+from marginseal.records.statement import Tier
 from prover.blinding import draw
 from tests.attacks.cases import Case, full, margin
 from tests.attacks.forge import Forger, random_blinders
 from tests.attacks.poly import add, divide_by_linear, divide_by_vanishing, scale, sub
+from tests.records.world import honest
 from verifier.sizes import H_BLINDERS, LIMB_BLINDERS, M_BLINDERS, PHI_BLINDERS, Q_BLINDERS, Q_PIECES, Sizes
 
 CASES = [margin(), margin(slacks=7), margin(slacks=5), margin(16), full(), full(16)]
@@ -38,6 +45,17 @@ def test_counts(case: Case) -> None:
     data = proof.encode()
     assert len(data) == sizes.proof_bytes == 48 * (sizes.L + sizes.G + 6) + 32 * (sizes.L + 1)
     assert case.circuit.equations == sizes.M
+
+
+def test_an_attestation_carries_the_proof_of_every_circuit_that_compiles() -> None:
+    """Few instruments and many scenarios make wide circuits; theirs is no proof to make and then throw away."""
+    assert Sizes(L=MAX_COLUMNS, V=3, M=1, n=8).proof_bytes == MAX_PROOF_BYTES
+    pnl = np.full((1000, 5), 10**6, dtype=np.int64)
+    pnl[0] = 0
+    circuit = compile_rule("worst_case", epoch_from_arrays(pnl), Tier.INITIAL, venues=3).circuit
+    proof = bytes(Sizes.of(circuit).proof_bytes)
+    assert len(proof) > 2**16
+    assert AttestationBody(honest().statement, bytes(64), (RuleRef("worst_case"),), (proof,)).proofs == (proof,)
 
 
 @EACH
