@@ -24,6 +24,7 @@ from sqlalchemy import (
     bindparam,
     create_engine,
     event,
+    func,
     insert,
     inspect,
     or_,
@@ -38,7 +39,7 @@ from marginseal.errors import StorageError
 from marginseal.log import schema
 from marginseal.log.entry import Book
 from marginseal.log.schema import attestations, books, checkpoints, entries, identity, object_parts, objects, tiles
-from marginseal.log.storage import Position, StoredCheckpoint, StoredEntry
+from marginseal.log.storage import READ_BYTES, Position, StoredCheckpoint, StoredEntry
 from marginseal.log.tiles import TileKey
 
 T = TypeVar("T")
@@ -58,6 +59,11 @@ _TAIL = select(
 )
 _ENTRIES = (
     select(entries.c.idx, entries.c.time, entries.c.data)
+    .where(entries.c.idx >= bindparam("start"), entries.c.idx < bindparam("stop"))
+    .order_by(entries.c.idx)
+)
+_LENGTHS = (
+    select(entries.c.idx, func.length(entries.c.data))
     .where(entries.c.idx >= bindparam("start"), entries.c.idx < bindparam("stop"))
     .order_by(entries.c.idx)
 )
@@ -246,6 +252,13 @@ class _Session:
         return rows[0] if rows else None
 
     def entries(self, start: int, stop: int) -> list[StoredEntry]:
+        if stop - start > 1:
+            size = 0
+            for index, length in self._rows(_LENGTHS, {"start": start, "stop": stop}):
+                size += length
+                if size > READ_BYTES and index > start:
+                    stop = index
+                    break
         return [StoredEntry(*row) for row in self._rows(_ENTRIES, {"start": start, "stop": stop})]
 
     def index_of(self, digest: bytes) -> int | None:

@@ -26,6 +26,8 @@ from marginseal.log.tiles import TileKey
 
 MAX_OBJECT_BYTES = 256 * 2**20
 PART_BYTES = 2**20
+READ_BYTES = 4 * 2**20
+"""Entries that one read gives come to this much, or are one: most have kilobytes, a manifest may have megabytes."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Snapshot(Protocol):
     def entry(self, index: int) -> StoredEntry | None: ...
 
     def entries(self, start: int, stop: int) -> list[StoredEntry]:
-        """Entries start .. stop - 1 that exist, in order.  The caller keeps the range small."""
+        """Entries start .. stop - 1 that exist, in order: the first at least, and others while they fit READ_BYTES."""
 
     def index_of(self, digest: bytes) -> int | None:
         """The index of the entry that was added with this digest."""

@@ -19,10 +19,11 @@ from marginseal.log import schema, sql
 from marginseal.log.bundle import Bundle
 from marginseal.log.bundle_check import bundle_faults
 from marginseal.log.client import verify_newest
+from marginseal.log.entry import Entry
 from marginseal.log.export import export_bundle
 from marginseal.log.log import Log
 from marginseal.log.sql import SqlStorage, open_sqlite
-from marginseal.log.storage import Position, StoredEntry, paged
+from marginseal.log.storage import READ_BYTES, Position, StoredEntry, paged
 from tests.log.support import ORIGIN, POLICY, SIGNER, attestation, open_log, sha
 
 POSTGRES = os.environ.get("MARGINSEAL_TEST_POSTGRES")  # postgresql+psycopg://user@host/an-empty-database
@@ -49,6 +50,19 @@ def test_a_write_is_seen_whole_or_not_at_all(tmp_path: Path) -> None:
         half_done()
     with storage.read() as snapshot:
         assert snapshot.origin() is None
+
+
+def test_one_read_gives_no_more_than_it_may_hold(tmp_path: Path) -> None:
+    """Entries may have 16 MiB each; pages of hundreds of them would be gigabytes."""
+    log = open_log(tmp_path)
+    large = [Entry("note", bytes([i]) * (READ_BYTES // 2 - 1000)) for i in range(4)]
+    huge, small = Entry("note", bytes(3 * READ_BYTES)), [attestation("fund", i) for i in (1, 2, 3)]
+    log.append_many([*large, huge, *small], now=100)
+    with log.storage.read() as snapshot:
+        lengths = [len(snapshot.entries(start, 100)) for start in range(9)]
+    assert lengths == [2, 2, 2, 1, 1, 3, 2, 1, 0]
+    assert [e.index for e in log.entries()] == list(range(8))
+    assert [e.index for e in log.entries(1, 7)] == list(range(1, 7))
 
 
 def test_a_reader_sees_one_moment(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from marginseal.errors import PolicyError, ServiceError
+from marginseal.log.entry import Entry
 from marginseal.log.log import Log
 from marginseal.records.envelope import sign
 from marginseal.records.keys import Role
@@ -196,3 +197,19 @@ def test_an_account_cannot_fill_the_log_with_manifests(open_site: Site) -> None:
     with refused("manifest.waiting"):
         client.publish_manifest(sign(manifest(account, version + 1, last, effective + 60), [account.key]))
     assert client.publish_manifest(posted[0]) == posted[0].digest  # an answer that was lost may be asked for again
+
+
+def test_a_page_of_large_entries_is_a_short_page(open_site: Site) -> None:
+    """Sixty-four manifests of megabytes would be a gigabyte in the server, for whoever asks."""
+    size = 3 * 2**20
+    log = open_log(open_site.config, None)
+    first = log.append_many([Entry("note", bytes([i]) * size) for i in range(6)], now=int(time.time()))[0]
+    close_log(log)
+    client = open_site.client()
+    page = client.entries(first)
+    assert 0 < sum(len(data) for _, _, data in page) < 2 * size
+    read, at = list[int](), first
+    while page := client.entries(at):
+        read += [index for index, _, _ in page]
+        at = page[-1][0] + 1
+    assert read == list(range(first, first + 6))
