@@ -16,6 +16,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,9 +26,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from http_message_signatures import HTTPMessageSigner, HTTPSignatureKeyResolver
 from http_message_signatures.algorithms import ED25519
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 
 from marginseal.errors import DecodeError, MarginSealError, ServiceError
 from marginseal.files import parse_json
+from marginseal.log.storage import MAX_OBJECT_BYTES
 from marginseal.records.envelope import Envelope
 from marginseal.records.keys import SigningKey
 from marginseal.records.sealing import SealingKey, SealingPublicKey
@@ -38,7 +41,8 @@ from server.wire import Answer, encode_body, open_answer
 
 TAG = "marginseal"
 PAUSE_S = 1.0
-MAX_RESPONSE_BYTES = 512 * 2**20
+MAX_RESPONSE_BYTES = MAX_OBJECT_BYTES + 2**20
+SLOWEST_BYTES_PER_S = 2**14
 _SIGNED_READ = ("@method", "@target-uri")
 _SIGNED_WRITE = ("@method", "@target-uri", "content-type", "content-digest")
 _AGAIN = (429, 502, 503, 504)
@@ -107,6 +111,7 @@ class Client:
         self._session = requests.Session()
         self._session.mount("https://", _Adapter())
         self._session.trust_env = False
+        self._session.headers["Accept-Encoding"] = "identity"
         self._session.verify = True if ca is None else str(ca)
 
     def close(self) -> None:
@@ -310,13 +315,36 @@ class Client:
                 covered_component_ids=_covered(prepared.headers, body),
                 body=body,
             )
-        wait = 0.0 if query is None else float(query.get("wait", 0))
-        response = self._session.send(
-            prepared, timeout=(self._timeout_s, self._timeout_s + wait), allow_redirects=False
-        )
-        if len(response.content) > MAX_RESPONSE_BYTES:
-            raise ServiceError("service.too-large", "the service's answer is too large")
+        patience = self._timeout_s + (0.0 if query is None else float(query.get("wait", 0)))
+        response = self._session.send(prepared, timeout=(self._timeout_s, patience), allow_redirects=False, stream=True)
+        with contextlib.closing(response):
+            response._content = _whole(response, patience)  # what `content` gives from here on
+            response._content_consumed = True  # type: ignore[attr-defined]  # its connection serves the next request
         return response
+
+
+def _whole(response: requests.Response, patience_s: float) -> bytes:
+    """The body.  Whoever answers may be hostile: without end, or a byte a minute, or packed a thousand times.
+
+    ServiceError service.too-large, service.too-slow, service.malformed."""
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise ServiceError("service.malformed", "the service's answer is packed, which was not asked for")
+    started, data = time.monotonic(), bytearray()
+    while piece := _some(response):
+        data += piece
+        if len(data) > MAX_RESPONSE_BYTES:
+            raise ServiceError("service.too-large", "the service's answer is too large")
+        if time.monotonic() - started > patience_s + len(data) / SLOWEST_BYTES_PER_S:
+            raise ServiceError("service.too-slow", "the service's answer takes too long to arrive")
+    return bytes(data)
+
+
+def _some(response: requests.Response) -> bytes:
+    """What has arrived, at most 64 KiB; nothing at the end.  requests.ConnectionError when it breaks off."""
+    try:
+        return bytes(response.raw.read1(2**16))
+    except (HTTPError, OSError, HTTPException) as e:
+        raise requests.ConnectionError(type(e).__name__) from None
 
 
 def _covered(headers: Mapping[str, str | bytes], body: bytes | None) -> tuple[str, ...]:

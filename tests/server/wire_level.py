@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import ssl
@@ -94,7 +95,7 @@ class Recorder(Client):
         def keep(request: requests.PreparedRequest, **_options: Any) -> requests.Response:
             kept.append(request)
             response = requests.Response()
-            response._content = b""
+            response.raw = io.BytesIO()
             return response
 
         send, self._session.send = self._session.send, keep  # type: ignore[method-assign, assignment]

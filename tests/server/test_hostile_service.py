@@ -1,0 +1,82 @@
+"""The client before a service that means it ill: no answer takes all memory, or for ever."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from urllib3 import HTTPResponse
+
+from marginseal.errors import ServiceError
+from server import client as module
+from server.client import Client
+
+
+class Endless:
+    """A body that gives as much as is asked for, each time after a pause."""
+
+    closed = False
+
+    def __init__(self, pause_s: float = 0, most: int = 2**30) -> None:
+        self.pause_s, self.given, self.most = pause_s, 0, most
+
+    def read(self, amount: int = -1) -> bytes:
+        time.sleep(self.pause_s)
+        amount = min(2**16 if amount < 0 else amount, self.most)
+        self.given += amount
+        return bytes(amount)
+
+    read1 = read
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, dict[str, str]], Client]:
+    """A client whose next answer has this body and these headers."""
+
+    def make(body: Any, headers: dict[str, str]) -> Client:
+        client = Client("https://localhost", ca=Path("unused"), patience_s=0, timeout_s=0.5)
+
+        def send(_request: requests.PreparedRequest, **options: Any) -> requests.Response:
+            assert options["stream"], "the whole answer would be read before anybody looks at its size"
+            response = requests.Response()
+            response.status_code = 200
+            response.headers.update(headers)
+            response.raw = HTTPResponse(body, headers=headers, preload_content=False)
+            return response
+
+        monkeypatch.setattr(client._session, "send", send)
+        return client
+
+    return make
+
+
+def test_an_answer_without_end_is_cut_off(
+    asked: Callable[[Any, dict[str, str]], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_RESPONSE_BYTES", 2**20)
+    body = Endless()
+    with pytest.raises(ServiceError, match=r"service\.too-large"):
+        asked(body, {}).checkpoint()
+    assert body.given < 2 * 2**20
+
+
+def test_an_answer_that_trickles_is_cut_off(asked: Callable[[Any, dict[str, str]], Client]) -> None:
+    started = time.monotonic()
+    with pytest.raises(ServiceError, match=r"service\.too-slow"):
+        asked(Endless(0.01, most=1), {}).checkpoint()
+    assert time.monotonic() - started < 5
+
+
+def test_a_packed_answer_is_not_unpacked(asked: Callable[[Any, dict[str, str]], Client]) -> None:
+    packed = io.BytesIO(gzip.compress(bytes(2**20)))
+    with pytest.raises(ServiceError, match=r"service\.malformed"):
+        asked(packed, {"Content-Encoding": "gzip"}).checkpoint()
