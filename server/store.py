@@ -32,6 +32,7 @@ from server.tables import BRIEF, metadata
 BUSY_MS = 5_000
 STUCK_MS = 15_000
 DURABLE, BRIEF_TURN = 0x6D73_0001, 0x6D73_0002  # advisory locks of the two kinds of writers
+SETTLE_MS = 100
 
 
 class Store:
@@ -43,6 +44,7 @@ class Store:
         self.url = parsed = sa.make_url(url)
         self.sqlite = parsed.get_backend_name() == "sqlite"
         self._durable = self._brief = database(parsed)
+        self._busy_ms = busy_ms
         self._brief_ready = True
         if self.sqlite:
             path = Path(str(parsed.database))
@@ -81,6 +83,21 @@ class Store:
         """One snapshot."""
         with _reachable(), self._durable.connect() as c, c.begin():
             yield c
+
+    def settle(self) -> bool:
+        """Empty the write-ahead log, in which what was deleted or overwritten still stands; False while others read.
+
+        SQLite reuses the log from its start when it has grown, and may not for days.  PostgreSQL archives its own."""
+        if not self.sqlite:
+            return True
+        with _reachable(), contextlib.closing(self._durable.raw_connection()) as connection:
+            cursor = connection.cursor()
+            cursor.execute(f"PRAGMA busy_timeout={SETTLE_MS}")  # writers wait meanwhile
+            try:
+                busy: int = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout={self._busy_ms}")
+        return not busy
 
     def close(self) -> None:
         self._durable.dispose()

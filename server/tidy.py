@@ -1,4 +1,5 @@
-"""Forgetting what is no longer needed: finished jobs with their answers, used nonces, empty buckets.
+"""Forgetting what is no longer needed: finished jobs with their answers, used nonces, empty buckets, and the sealed
+bytes of jobs that have ended, of which the database's write-ahead log has a copy.
 
 What the log holds stays for ever; what is forgotten here is only how it came there.  Dead jobs wait for an operator.
 """
@@ -34,6 +35,7 @@ def tidy(store: Store, *, now: int, keep_days: int) -> int:
     with store.brief() as c:
         c.execute(sa.delete(nonces).where(nonces.c.expires < now))
         c.execute(sa.delete(buckets).where(buckets.c.empty_at < 1000 * (now - DAY_MS)))
+    store.settle()
     return len(names)
 
 

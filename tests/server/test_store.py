@@ -17,8 +17,10 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from marginseal.errors import StorageError
+from server.jobs import LeaseQueue, Limits, Outcome, now_ms
 from server.store import Store, check_version, migrate
-from server.tables import audit, buckets, jobs, metadata, party_keys
+from server.tables import audit, buckets, jobs, metadata, party_keys, submissions
+from server.tidy import tidy
 
 
 @pytest.fixture
@@ -133,3 +135,31 @@ store.close()
         Store(str(store.url))
         subprocess.run([sys.executable, "-c", code, str(store.url)], check=True)
         assert (tmp_path / "service.db-wal").exists()
+
+
+def test_what_was_overwritten_leaves_the_write_ahead_log_as_well(store: Store, tmp_path: Path) -> None:
+    """Sealed bytes are overwritten when their job has ended; the log of the database had kept its copy."""
+    sealed = bytes(range(1, 251)) * 100
+    queue = LeaseQueue(store, Limits())
+    with store.write() as c:
+        c.execute(sa.insert(submissions).values(
+            id="s", account="fund", sequence=1, epoch=bytes(32), prover_key="k", idempotency_key="key-of-it",
+            body_digest=bytes(32), sealed=sealed, received=0,
+        ))  # fmt: skip
+        queue.enqueue(c, "s", "fund", 1)
+    job = queue.claim("w")
+    assert job is not None
+    assert queue.finish(job, Outcome("refused", None, code="submission.unreadable"))
+
+    def copies() -> int:
+        return sum(sealed[:250] in p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
+
+    assert copies() == 1
+    with store.read() as c:  # a reader of an older moment keeps it, and keeps nobody waiting
+        c.execute(sa.select(jobs.c.id)).all()
+        assert not store.settle()
+    tidy(store, now=now_ms(), keep_days=30)
+    assert copies() == 0
+    assert store.settle()
+    with store.read() as c:
+        assert c.exec_driver_sql("PRAGMA busy_timeout").scalar() == 5_000
