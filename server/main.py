@@ -179,9 +179,11 @@ def serve(config: Config, *, ready: Callable[[int], None] | None = None) -> None
 
     share_between_processes(config.data_dir / "metrics")
     from server.assemble import make_app
+    from server.harden import protect_memory
     from server.web import Web
 
     logs.configure()
+    protect_memory(lock=False)  # the master unlocks the log's key and keeps it, as its processes do
     with contextlib.closing(Store(config.store_url)) as store:
         check_version(store)
     key = _signing_key(config, LOG_KEY, Role.LOG)  # unlocked once, before the fork
@@ -287,7 +289,10 @@ def _part(config: Config, which: str, parent: int) -> None:
 
 def run(config: Config) -> None:
     """Server and workers until SIGTERM; one that dies is started again."""
+    from server.harden import protect_memory
+
     logs.configure()
+    protect_memory(lock=False)  # whoever calls may have made or read keys before
     context = multiprocessing.get_context("spawn")
     stopping = False
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from server.main import passphrase
 from server.store import Store
 from server.tables import submissions
 from tests.server.databases import embedded
+from tests.server.test_kills import children_of
 from tests.server.wire_level import recorder
 from tests.server.world import LOTS, ROOT, Account, Site, site
 
@@ -224,3 +227,34 @@ os.abort()
     assert run.stdout.split("\n")[0] == "(0, 0) 0 0o77"
     assert run.returncode == -6
     assert set(ROOT.glob("core*")) == before
+
+
+def test_no_process_of_the_service_leaves_a_core_dump(tmp_path: Path) -> None:
+    """The masters as well: they unlock keys before they start those who use them, and keep them in memory."""
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    if hard == 0:
+        pytest.skip("this system allows no core dumps")
+    with site(tmp_path, worker={"processes": 1}) as s:
+        resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+        try:
+            master = s.start("from server.main import run\nrun(config)")
+        finally:
+            resource.setrlimit(resource.RLIMIT_CORE, before)
+        assert s.listens()
+        family, generation = [master.pid], [master.pid]
+        deadline = time.monotonic() + 30
+        while len(family) < 5 and time.monotonic() < deadline:  # master, two parts, a server process, a worker
+            time.sleep(0.1)
+            family = generation = [master.pid]
+            while generation:
+                generation = [child for pid in generation for child in children_of(pid)]
+                family = family + generation
+        assert len(family) >= 5
+        time.sleep(0.5)
+        for pid in family:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if b"resource_tracker" not in command:
+                limits = Path(f"/proc/{pid}/limits").read_text()
+                assert re.search(r"Max core file size +0 +0 ", limits), command
+        assert s.stop(master) == 0
