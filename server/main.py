@@ -34,7 +34,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from marginseal.errors import DecodeError, MarginSealError, PolicyError
 from marginseal.files import parse_json, read_bytes, write_atomic
 from marginseal.log.log import Log
-from marginseal.log.note import Signer
+from marginseal.log.note import KeyKind, Signer, VerifierKey
 from marginseal.log.sql import SqlStorage, open_sqlite
 from marginseal.records.keyfile import LOG_COST, read_signing_key, write_key
 from marginseal.records.keys import Role, SigningKey
@@ -89,10 +89,15 @@ def public_half(config: Config, name: str) -> bytes:
 
 
 def open_log(config: Config, key: SigningKey | None) -> Log:
-    """With the log's key for the server, which signs checkpoints and heads; without for workers, which append."""
-    signer = None if key is None else log_signer(config, key)
-    released = None if key is None else config.path(config.log.released)
-    return Log(_log_storage(config), origin=config.log.origin, signer=signer, released=released)
+    """With the log's key for the server, which signs checkpoints and heads; without for workers, which append.
+
+    Either finds the log behind or beside what was released, and lets it be: what a worker appended there would be
+    gone when the log is put right, and its owner was told that it stands."""
+    released, origin = config.path(config.log.released), config.log.origin
+    if key is not None:
+        return Log(_log_storage(config), origin=origin, signer=log_signer(config, key), released=released)
+    signers = (VerifierKey(origin, KeyKind.ED25519, public_half(config, LOG_KEY)),)
+    return Log(_log_storage(config), origin=origin, released=released, former=signers)
 
 
 def _log_storage(config: Config) -> SqlStorage:

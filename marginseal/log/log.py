@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from marginseal.errors import InputError, PolicyError, StorageError
@@ -57,7 +58,7 @@ class Log:
     origin     its name, in every checkpoint; a new store takes it on, another store's is refused
     signer     the log's key, named like the origin; None for a reader
     released   the file in which the newest released checkpoint is remembered, outside the store
-    former     earlier keys of this log, one of which may have signed what is remembered
+    former     other keys of this log, one of which may have signed what is remembered; for a reader, all of them
 
     StorageError log.origin, log.empty (a reader of a new store), log.damaged (the tree does not lead to its own last
     checkpoint), log.rollback, log.fork (the store is behind, or beside, what was released)."""
@@ -73,14 +74,13 @@ class Log:
     ) -> None:
         if signer is not None and signer.name != origin:
             raise InputError("log.signer", "the log's key must be named like its origin")
-        if signer is None and released is not None:
-            raise InputError("log.signer", "only who signs checkpoints remembers what was released")
+        keys = former if signer is None else (signer.key, *former)
+        if released is not None and not keys:
+            raise InputError("log.signer", "whose signature is on what was released has to be said")
         self.storage = storage
         self.origin = origin
         self._signer = signer
-        self._memory = None
-        if signer is not None and released is not None:
-            self._memory = CheckpointMemory(released, LogPolicy(origin, (signer.key, *former)))
+        self._memory = None if released is None else CheckpointMemory(released, LogPolicy(origin, keys))
         with storage.read() as snapshot:
             found = snapshot.origin()
         if found is None:
@@ -207,7 +207,7 @@ class Log:
         """A signed checkpoint of all entries, durable before it is returned.
 
         One of the present size that is at most `max_age_s` old is returned again, with its cosignatures.
-        StorageError log.read-only, log.clock, log.rollback, log.fork, log.damaged."""
+        StorageError log.read-only, log.clock, log.rollback, log.fork, log.damaged, log.memory."""
         with self.storage.read() as snapshot:
             current = _current(snapshot, now, max_age_s)
         if current is None:
@@ -303,11 +303,15 @@ class Log:
         # Remembered before the commit: what it covers is durable already, so if this write is lost the memory is still
         # true of the store.  The other way round a released checkpoint could be forgotten.
         if self._memory is not None:
-            self._memory.store(note)
+            with _of_the_memory():
+                self._memory.store(note)
         return stored
 
     def _remembered(self) -> SignedCheckpoint | None:
-        return None if self._memory is None else self._memory.last()
+        if self._memory is None:
+            return None
+        with _of_the_memory():
+            return self._memory.last()
 
     def _check_past(self, snapshot: Snapshot, size: int, remembered: SignedCheckpoint | None) -> None:
         """The tree leads to the last checkpoint in the store, and to the one remembered outside before the snapshot."""
@@ -345,6 +349,15 @@ class Log:
             self.origin, account, head.sequence, head.statement_digest, head.index, c.size, c.root, time
         )
         return receipt, statement.sign(self._signer)
+
+
+@contextmanager
+def _of_the_memory() -> Iterator[None]:
+    """A full disk is a fault of ours; as an InputError it would read as if what was asked for did not exist."""
+    try:
+        yield
+    except InputError:
+        raise StorageError("log.memory", "the newest released checkpoint cannot be read, or not remembered") from None
 
 
 def _add(tx: Transaction, tree: tiles.TreeWriter, entry: Entry, data: bytes, time: int) -> int:

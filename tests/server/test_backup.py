@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from marginseal.errors import InputError, StorageError
+from marginseal.errors import InputError, ServiceError, StorageError
 from marginseal.records.keys import Role
 from server.backup import back_up, restore
 from server.config import Config
 from server.jobs import LeaseQueue
-from server.main import LOG_KEY, _signing_key, close_log, limits, make_worker, open_log, unlock_worker_keys
+from server.main import LOG_KEY, _signing_key, close_log, limits, make_worker, office, open_log, unlock_worker_keys
 from server.store import Store, check_version
 from server.tables import jobs
 from tests.server.databases import embedded
@@ -83,6 +84,11 @@ def test_a_log_behind_its_released_checkpoint_signs_nothing(tmp_path: Path) -> N
         restore(tmp_path / "backup", config)
         with pytest.raises(StorageError, match=r"log\.rollback"):
             open_log(config, key)
+        # Nor is anything added to it: whose attestation a worker logged here would be told that it stands.
+        with pytest.raises(StorageError, match=r"log\.rollback"):
+            make_worker(config, unlock_worker_keys(config), "w")
+        with pytest.raises(StorageError, match=r"log\.rollback"), office(config, s.operator):
+            pass
 
 
 def test_nothing_is_overwritten_and_nothing_is_missing(tmp_path: Path) -> None:
@@ -98,3 +104,21 @@ def test_nothing_is_overwritten_and_nothing_is_missing(tmp_path: Path) -> None:
         (s.config.data_dir / "log.db").write_bytes(b"no database")
         with pytest.raises(StorageError, match=r"backup\.failed"):
             back_up(s.config, tmp_path / "second")
+
+
+def test_a_memory_that_cannot_be_written_is_no_unknown_entry(tmp_path: Path) -> None:
+    """A full disk under `log.released` must not tell a venue that an attestation does not exist."""
+    with site(tmp_path, log={"checkpoint_age_s": 0}) as s:
+        s.serve()
+        client = s.client(patience_s=0)
+        assert client.receipt(0)
+        released = s.config.path(s.config.log.released)
+        kept = released.read_bytes()
+        released.unlink()
+        released.mkdir()
+        time.sleep(1.1)  # no checkpoint of this second is there to be shown again
+        with pytest.raises(ServiceError, match=r"\[log\.memory\]"):
+            client.receipt(0)
+        released.rmdir()
+        released.write_bytes(kept)
+        assert client.receipt(0)
