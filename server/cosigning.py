@@ -22,7 +22,7 @@ from marginseal.errors import DecodeError, MarginSealError, PolicyError, ProofRe
 from marginseal.log.checkpoint import Checkpoint
 from marginseal.log.log import Log
 from marginseal.log.note import Note, VerifierKey
-from marginseal.log.policy import LogPolicy
+from marginseal.log.policy import MAX_AHEAD_S, LogPolicy
 from marginseal.log.receipt import Receipt
 from marginseal.log.witness_wire import MAX_ANSWER_BYTES, SIZE_TYPE, AddCheckpoint, add_answer, decode_size
 from server.config import Config
@@ -117,8 +117,9 @@ class CosignedLog:
         *,
         wait_s: float = 2.0,
         rest_s: float = 30.0,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._log, self._wait_s, self._rest_s = log, wait_s, rest_s
+        self._log, self._wait_s, self._rest_s, self._clock = log, wait_s, rest_s, clock
         self._asked = [_Asked(w) for w in witnesses]
         self._policy = LogPolicy(log.origin, (key,), tuple(w.key for w in witnesses))
         self._lock = threading.Lock()
@@ -173,7 +174,12 @@ class CosignedLog:
 
     def _ask(self, asked: _Asked, note: bytes) -> None:
         try:
-            self._log.add_cosignatures(asked.remote.cosign(note, self._log.consistency), self._policy)
+            cosigned = asked.remote.cosign(note, self._log.consistency)
+            # A venue holds the times of its witnesses against its clock: one far ahead would spoil the checkpoint.
+            said = dict(self._policy.verify(cosigned).cosigned)[asked.remote.key.name]
+            if abs(said - self._clock()) > MAX_AHEAD_S:
+                raise ServiceError("witness.clock", "the clock of the witness is not ours")
+            self._log.add_cosignatures(cosigned, self._policy)
         except PolicyError as e:  # superseded: the next one is shown.  ahead: that too, or the log went back
             level = logging.WARNING if e.code == "witness.ahead" else logging.INFO
             _log.log(level, "cosignature missed", extra={"code": e.code, "index": self._asked.index(asked)})

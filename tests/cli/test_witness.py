@@ -286,6 +286,16 @@ def test_a_silent_witness_costs_its_wait_once(witness: Witness, tmp_path: Path) 
         assert max(times[1:]) < 0.45, times  # it rests
 
 
+def test_a_witness_whose_clock_is_wrong_spoils_no_checkpoint(witness: Witness, tmp_path: Path) -> None:
+    witness.start()
+    log = some_log(tmp_path / "log")
+    cosigned = CosignedLog(log, SIGNER.key, [witness.remote()], clock=lambda: time.time() - 1000)
+    with pytest.raises(PolicyError, match=r"log\.witnesses"):
+        of_one(witness).verify(cosigned.checkpoint(now=200, max_age_s=0))
+    cosigned = CosignedLog(log, SIGNER.key, [witness.remote()])
+    assert of_one(witness).verify(cosigned.checkpoint(now=200, max_age_s=0))
+
+
 # A service, two witnesses of which one is down, and a venue that wants one of two
 
 
