@@ -60,7 +60,7 @@ def make_services(config: Config, log_key: SigningKey, attestation_key: bytes, *
         epoch_is_current=epoch_is_current,
         catalogue=catalogue,
         public=public,
-        signatures=Signatures(store, config.public_url, clock),
+        signatures=Signatures(store, config.public_url, clock, oracles=config.oracle_keys),
         clients=ClientRates(rates),
         watch=Watch(log.size, waiters),
         watch_jobs=Watch(time.monotonic, waiters),

@@ -179,6 +179,10 @@ class Client:
         """By a venue: what was pledged to it in one statement may fall."""
         return self._publish("/v1/pledge-releases", record.encode())
 
+    def publish_oracle_report(self, record: Envelope) -> bytes:
+        """By an oracle; the digest of the signed report."""
+        return self._publish("/v1/oracle-reports", record.encode())
+
     def publish_manifest(self, record: Envelope) -> bytes:
         """By an account."""
         return self._publish("/v1/manifests", record.encode())

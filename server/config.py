@@ -26,6 +26,8 @@ from pydantic_settings import (
 from marginseal.errors import DecodeError, InputError, MarginSealError
 from marginseal.files import read_bytes
 from marginseal.log.note import KeyKind, VerifierKey
+from marginseal.records.document import is_name, parse_hex
+from marginseal.records.keys import PublicKey, Role
 
 ENV_FILE = "MARGINSEAL_CONFIG"
 _MAX_BYTES = 2**20
@@ -172,6 +174,24 @@ class Config(BaseSettings):
     rates: RateSection = RateSection()
     log: LogSection = LogSection()
     operators: dict[str, str] = Field(default_factory=dict, description="operator name -> Ed25519 public key, hex")
+    oracles: dict[str, str] = Field(default_factory=dict, description="oracle id -> Ed25519 public key, hex")
+
+    @field_validator("oracles")
+    @classmethod
+    def _oracle_keys(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            raw = parse_hex(text, 32)
+            try:
+                key = None if raw is None or not is_name(name) else PublicKey(Role.ORACLE, raw)
+            except MarginSealError:
+                key = None
+            if key is None:
+                raise ValueError("must map names to public keys of 64 hexadecimal digits")
+        return value
+
+    @property
+    def oracle_keys(self) -> dict[str, PublicKey]:
+        return {name: PublicKey(Role.ORACLE, bytes.fromhex(text)) for name, text in self.oracles.items()}
 
     @model_validator(mode="after")
     def _times(self) -> Config:

@@ -1,7 +1,8 @@
 """Kinds of log entries, and the digest by which a statement names each.
 
 A signed record is logged as its envelope and named by the envelope's digest (of what was signed); an epoch by the
-digest of its matrix, which its record names; a universe by its own.  `attestation` is the log's own word.
+digest of its matrix, which its record names; a universe by its own; an oracle's report, of which the log holds a note,
+by the digest of its envelope.  `attestation` is the log's own word.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from marginseal.market.universe import parse_universe
 from marginseal.records.envelope import Envelope, peek
 from marginseal.records.epoch import EpochRecord
 from marginseal.records.keys import Purpose
+from marginseal.records.report_note import ReportNote
 
 
 class Kind(StrEnum):
@@ -30,6 +32,7 @@ class Kind(StrEnum):
     PLEDGE_RELEASE = "pledge-release"
     KEY_CHANGE = "key-change"
     KEY_REVOCATION = "key-revocation"
+    ORACLE_REPORT = "oracle-report"
 
 
 PURPOSES = {
@@ -52,6 +55,8 @@ def name_of(kind: str, payload: bytes) -> bytes:
             return parse_universe(payload).digest
         if kind == Kind.EPOCH:
             return peek(EpochRecord, Envelope.decode(payload)).epoch
+        if kind == Kind.ORACLE_REPORT:
+            return ReportNote.from_payload(payload).report
         if kind == ATTESTATION or kind in PURPOSES:
             return Envelope.decode(payload).digest
     except MarginSealError:

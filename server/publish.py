@@ -17,7 +17,9 @@ import sqlalchemy as sa
 from marginseal.errors import PolicyError, StorageError
 from marginseal.log.entry import Entry
 from marginseal.log.log import Log
+from marginseal.log.policy import MAX_AHEAD_S
 from marginseal.market import epoch as epochs
+from marginseal.market.snapshot import MAX_AGE_S
 from marginseal.market.universe import Universe
 from marginseal.records.account import AccountRecord, open_account
 from marginseal.records.continuity import PledgeRelease
@@ -25,7 +27,9 @@ from marginseal.records.envelope import Envelope, open_signed, peek
 from marginseal.records.epoch import EpochRecord
 from marginseal.records.keys import PublicKey
 from marginseal.records.manifest import Manifest, SourceRelease, open_manifest
+from marginseal.records.oracle import OracleReport
 from marginseal.records.registry import SourceRegistry, VenueRegistry
+from marginseal.records.report_note import ReportNote
 from marginseal.records.source import PublishedStatement, SourceStatement
 from server.names import Kind
 from server.public import LoggedRecords
@@ -135,6 +139,24 @@ def publish_pledge_release(
         if (said.venue, said.nonce) == (release.venue, release.nonce) and other.digest != record.digest:
             raise PolicyError("release.nonce", "the venue used this nonce for another release")
     return _append(log, Kind.PLEDGE_RELEASE, record, account=release.account, now=now)
+
+
+def publish_oracle_report(
+    log: Log, public: LoggedRecords, record: Envelope, key: PublicKey, *, now: int, max_age_s: int = MAX_AGE_S
+) -> int:
+    """A report of an oracle, as an object, and a note of it in the log: from now on it was there to be chosen.
+
+    ProofRejected signature.threshold; PolicyError public.unknown (another universe than the log's), report.window (of
+    a time that lies ahead, or older than a snapshot may use)."""
+    report = open_signed(OracleReport, record, [key])
+    public.universe(report.universe)
+    note = ReportNote.of(report, record)
+    data = note.payload()
+    if log.index_of(entry := Entry(Kind.ORACLE_REPORT, data, dependencies=(note.report,))) is None:
+        if not now - max_age_s <= report.time <= now + MAX_AHEAD_S:
+            raise PolicyError("report.window", "a report of a time that lies ahead, or too old for any snapshot")
+        log.put_object(record.encode())
+    return log.append(entry, now=now)
 
 
 def _append(

@@ -12,7 +12,7 @@ signer's, who can tell by himself.  Age has a code of its own, because a clock i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -28,6 +28,7 @@ from http_message_signatures import (
 from http_message_signatures.algorithms import ED25519
 from werkzeug.datastructures import Headers
 
+from marginseal.records.keys import PublicKey
 from server.body import read_body, refuse_body
 from server.jobs import Clock
 from server.limits import Rate, charge
@@ -65,6 +66,16 @@ class Caller:
 
 
 @dataclass(frozen=True)
+class _Known:
+    """Whose key it is, as the database or the configuration says."""
+
+    public: bytes
+    kind: str
+    id: str
+    state: str
+
+
+@dataclass(frozen=True)
 class _Message:
     """What the library needs to know of a request."""
 
@@ -93,10 +104,16 @@ def _unsigned() -> Refusal:
 
 
 class Signatures:
-    """Checks the signatures of one service.  `public_url` is what clients sign, whatever a proxy makes of it."""
+    """Checks the signatures of one service.  `public_url` is what clients sign, whatever a proxy makes of it.
 
-    def __init__(self, store: Store, public_url: str, clock: Clock) -> None:
+    oracles: id -> key, which the configuration names; all other parties are registered."""
+
+    def __init__(
+        self, store: Store, public_url: str, clock: Clock, *, oracles: Mapping[str, PublicKey] | None = None
+    ) -> None:
         self._store, self._public_url, self._clock = store, public_url.rstrip("/"), clock
+        named = (oracles or {}).items()
+        self._oracles = {key.key_id: _Known(key.raw, "oracle", name, "active") for name, key in named}
 
     def reader(self, request: Request, rate: Rate, *, kinds: tuple[str, ...] = ("account",)) -> Caller:
         """Who of these kinds signed a request without a body.  Refusal 401, 403 <kind>.<state>, 429."""
@@ -133,8 +150,7 @@ class Signatures:
             raise Refusal(400, "request.target", "The request target is not a path of this service.")
         message = _Message(request.method, self._public_url + target, Headers(list(request.headers)))
         key_id = _claimed_key(message.headers)
-        with self._store.read() as c:
-            row = c.execute(_KEY, {"key_id": key_id, "kinds": kinds}).one_or_none()
+        row = self._oracles.get(key_id) if "oracle" in kinds else self._registered(key_id, kinds)
         if row is None:
             raise _unsigned()
         verifier = HTTPMessageVerifier(signature_algorithm=ED25519, key_resolver=_Keys(key_id, row.public))
@@ -152,6 +168,11 @@ class Signatures:
             raise Refusal(401, "signature.stale", "The signature is too old, or its clock is ahead; set the clock.")
         caller = Caller(row.kind, row.id, key_id)
         return (caller, row.state, nonce), lambda body: _check_body(verifier, message, results, body)
+
+    def _registered(self, key_id: str, kinds: tuple[str, ...]) -> _Known | None:
+        with self._store.read() as c:
+            row = c.execute(_KEY, {"key_id": key_id, "kinds": kinds}).one_or_none()
+        return None if row is None else _Known(row.public, row.kind, row.id, row.state)
 
     def _admit(self, known: tuple[Caller, str, str], use: str, rate: Rate) -> Caller:
         """Spend the nonce and a share of the rate, together.  A nonce outlives every signature it could come with."""

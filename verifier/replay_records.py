@@ -23,6 +23,7 @@ from marginseal.records.keys import Purpose
 from marginseal.records.logged import LogKind
 from marginseal.records.manifest import Manifest, SourceRelease, open_manifest
 from marginseal.records.registry import SourceRegistry, VenueRegistry
+from marginseal.records.report_note import ReportNote
 from verifier.policy import Trust
 from verifier.replay_index import Index, Position, Records
 
@@ -106,6 +107,10 @@ class RecordPass:
     def _take(self, position: Position, entry: Entry) -> None:
         if entry.kind == LogKind.UNIVERSE:
             parse_universe(entry.payload)
+            return
+        if entry.kind == LogKind.ORACLE_REPORT:
+            note = ReportNote.from_payload(entry.payload)
+            note.check(Envelope.decode(self._records.object(note.report)))
             return
         try:
             kind = LogKind(entry.kind)

@@ -25,6 +25,7 @@ from marginseal.cli import (
     margin,
     office,
     open,
+    oracle,
     prove,
     replay,
     rule,
@@ -58,6 +59,7 @@ app.add_typer(log.app, name="log")
 app.command("decide")(decide.decide)
 app.command("replay")(replay.replay)
 app.command("serve")(serve.serve)
+app.add_typer(oracle.app, name="oracle")
 app.add_typer(office.app, name="office")
 app.command("submit")(submit.submit)
 app.add_typer(source.app, name="source")

@@ -11,7 +11,8 @@ from enum import StrEnum
 
 
 class LogKind(StrEnum):
-    """Payload: the RFC 8785 document for a universe, the signed envelope for everything else."""
+    """Payload: the RFC 8785 document for a universe, a note of an oracle's report that lies beside the log as an object
+    (`report_note`), the signed envelope for everything else."""
 
     UNIVERSE = "universe"
     EPOCH = "epoch"
@@ -23,3 +24,4 @@ class LogKind(StrEnum):
     PLEDGE_RELEASE = "pledge-release"
     KEY_CHANGE = "key-change"
     KEY_REVOCATION = "key-revocation"
+    ORACLE_REPORT = "oracle-report"

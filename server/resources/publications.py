@@ -1,4 +1,5 @@
-"""What parties publish themselves: sources statements and releases, venues releases, an account its manifests.
+"""What parties publish themselves: sources statements and releases, venues releases, accounts manifests, oracles
+reports.
 
 Each comes signed twice: the record by the key that makes it true, the request by a registered key of the party.
 Publishing the same record again changes nothing.
@@ -12,6 +13,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from marginseal.records.continuity import PledgeRelease
 from marginseal.records.envelope import Envelope, peek
 from marginseal.records.manifest import Manifest, SourceRelease
+from marginseal.records.oracle import OracleReport
 from marginseal.records.source import PublishedStatement, SourceStatement
 from server import parties, publish
 from server.problem import SIGNED_PROBLEMS, Refusal
@@ -86,6 +88,23 @@ def pledge_release() -> Response:
     with s.store.read() as c:
         keys = parties.keys_of(c, "venue", caller.party)
     index = publish.publish_pledge_release(s.log, s.public, record, keys, now=s.now_s)
+    return answer(PublishedOut(digest=record.digest.hex(), log_index=index))
+
+
+@blueprint.post(
+    "/v1/oracle-reports",
+    summary="An oracle publishes its report",
+    responses={200: PublishedOut},
+    openapi_extensions=_BODY,
+)
+def oracle_report() -> Response:
+    """By an oracle that the configuration names; whoever makes a snapshot chooses among what is logged."""
+    s = services()
+    caller, body = _read(s, "oracle")
+    record = Envelope.decode(body)
+    _own(caller, peek(OracleReport, record).oracle)
+    key = s.config.oracle_keys[caller.party]
+    index = publish.publish_oracle_report(s.log, s.public, record, key, now=s.now_s)
     return answer(PublishedOut(digest=record.digest.hex(), log_index=index))
 
 

@@ -1,7 +1,8 @@
 """The public records an attestation depends on: epochs, registries, manifests, and any object by its SHA-256.
 
-A record is the signed envelope as logged; an object is the bytes it names (the epoch's matrix, a snapshot, a universe).
-Both are served under their digests for ever, since replay needs them years later.
+A record is the signed envelope as logged (of an oracle's report the note; the report is an object); an object is the
+bytes it names (the epoch's matrix, a snapshot, a universe).  Both are served under their digests for ever, since replay
+needs them years later.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Kind(StrEnum):
     PLEDGE_RELEASES = "pledge-releases"
     KEY_CHANGES = "key-changes"
     KEY_REVOCATIONS = "key-revocations"
+    ORACLE_REPORTS = "oracle-reports"
 
     @property
     def entry(self) -> names.Kind:
