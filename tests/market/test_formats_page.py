@@ -7,6 +7,7 @@ from pathlib import Path
 
 from marginseal.market import importer, parameters, portfolio, universe
 from marginseal.market.epoch_bounds import PARAMETER_BOUNDS, VECTORS
+from marginseal.records.client_policy import parse_policy
 from tests.market.markets import one_of_each
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text()
@@ -14,7 +15,8 @@ BLOCKS = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
 
 
 def test_the_examples_load() -> None:
-    assert len(BLOCKS) == 5  # the last is the venue policy: tests/verifier/test_policy.py
+    assert len(BLOCKS) == 6  # the fifth is the venue policy: tests/verifier/test_policy.py
+    assert parse_policy(BLOCKS[5].encode()).bounds["initial_factor_permille"] == (1000, 1500)
     listed = universe.parse_universe(BLOCKS[0].encode())
     assert listed.ids == ("USD", "BTC", "BTC-PERPETUAL", "BTC-25DEC26-60000-C")
     assert parameters.parse_parameters(BLOCKS[2].encode()).rule["delta_limit.BTC"] == 3_000_000

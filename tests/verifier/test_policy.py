@@ -100,7 +100,7 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text()
 
 
 def test_the_example_of_the_page_is_a_policy_and_every_member_is_explained() -> None:
-    block = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)[-1]
+    block = re.findall(r"```json\n(.*?)```", PAGE.split("## 6.")[1], re.DOTALL)[0]
     assert parse_policy(block.encode()).venue == "venue-a"
     words = set(re.findall(r"[a-z_]+", PAGE.split("## 6.")[1].split("```")[2]))
     assert set(policy_document()) - {"format"} <= words
