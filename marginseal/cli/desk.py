@@ -18,11 +18,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from marginseal.errors import InputError, PolicyError
+from marginseal.errors import DecodeError, InputError, PolicyError
 
 if TYPE_CHECKING:
     from marginseal.market.epoch import RiskEpoch
@@ -111,7 +113,8 @@ class Desk:
         from marginseal.records.envelope import Envelope
 
         path = self.root / name
-        return Envelope.decode(read_bytes(path, limit=MAX_RECORD_BYTES, what=path.name))
+        with naming(path):
+            return Envelope.decode(read_bytes(path, limit=MAX_RECORD_BYTES, what=path.name))
 
     def operator_key(self) -> PublicKey:
         """The risk operator this desk trusts, pinned as operator.pub (64 hexadecimal digits)."""
@@ -290,12 +293,22 @@ def _source_of(published: PublishedStatement) -> str:
     return peek(SourceStatement, published.message).terms.source
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """A desk has many signed files of one form: what cannot be decoded says which file it was."""
+    try:
+        yield
+    except DecodeError as e:
+        raise DecodeError(e.code, f"{path}: {e.message}") from None
+
+
 def read_published(path: Path) -> PublishedStatement:
     """InputError file.*; DecodeError."""
     from marginseal.files import read_bytes
     from marginseal.records.source import PublishedStatement
 
-    return PublishedStatement.decode(read_bytes(path, limit=2**20, what=path.name))
+    with naming(path):
+        return PublishedStatement.decode(read_bytes(path, limit=2**20, what=path.name))
 
 
 def read_attestation(path: Path) -> Attestation:
@@ -303,7 +316,8 @@ def read_attestation(path: Path) -> Attestation:
     from marginseal.files import read_bytes
     from marginseal.records.attestation import Attestation
 
-    return Attestation.decode(read_bytes(path, limit=MAX_ATTESTATION_BYTES, what="attestation"))
+    with naming(path):
+        return Attestation.decode(read_bytes(path, limit=MAX_ATTESTATION_BYTES, what="attestation"))
 
 
 def _is_decimal(amount: object) -> bool:

@@ -73,12 +73,12 @@ def portfolio_from(universe: Universe, holdings: Iterable[tuple[str, int, str]])
     return Portfolio(universe.digest, lots)
 
 
-def parse_holdings_csv(data: bytes, universe: Universe) -> Portfolio:
-    """Holdings from CSV `instrument,lots`.  InputError csv.*, holdings.*, RangeError."""
-    rows = fields.csv_rows(data, "holdings", columns=CSV_COLUMNS, high=len(universe))
+def parse_holdings_csv(data: bytes, universe: Universe, what: str = "holdings") -> Portfolio:
+    """Holdings from CSV `instrument,lots`; `what` begins every error.  InputError csv.*, holdings.*, RangeError."""
+    rows = fields.csv_rows(data, what, columns=CSV_COLUMNS, high=len(universe))
     triples = []
     for line, row in rows:
-        where = f"holdings: line {line}"
+        where = f"{what}: line {line}"
         try:
             quantity = fields.whole(row["lots"], where)
         except InputError:
@@ -87,17 +87,15 @@ def parse_holdings_csv(data: bytes, universe: Universe) -> Portfolio:
     return portfolio_from(universe, triples)
 
 
-def parse_holdings_json(data: bytes, universe: Universe) -> Portfolio:
+def parse_holdings_json(data: bytes, universe: Universe, what: str = "holdings") -> Portfolio:
     """Holdings from JSON; a universe_digest, where given, must be this universe's.  DecodeError json.*, InputError."""
-    top = fields.obj(
-        parse_json(data, what="holdings"), "holdings", required=("format", "holdings"), optional=("universe_digest",)
-    )
-    fields.choice(top["format"], "holdings: format", (FORMAT,))
-    if "universe_digest" in top and fields.digest(top["universe_digest"], "holdings") != universe.digest:
-        raise InputError("holdings.universe", f"the holdings are not of universe {universe.name}")
+    top = fields.obj(parse_json(data, what=what), what, required=("format", "holdings"), optional=("universe_digest",))
+    fields.choice(top["format"], f"{what}: format", (FORMAT,))
+    if "universe_digest" in top and fields.digest(top["universe_digest"], what) != universe.digest:
+        raise InputError("holdings.universe", f"{what}: not of universe {universe.name}")
     triples = []
-    for number, item in enumerate(fields.array(top["holdings"], "holdings", high=len(universe))):
-        where = f"holdings: entry {number}"
+    for number, item in enumerate(fields.array(top["holdings"], what, high=len(universe))):
+        where = f"{what}: entry {number}"
         entry = fields.obj(item, where, required=CSV_COLUMNS)
         if not isinstance(entry["instrument"], str):
             raise InputError("holdings.unknown-instrument", f"{where}: no such instrument in the universe")
@@ -108,7 +106,8 @@ def parse_holdings_json(data: bytes, universe: Universe) -> Portfolio:
 def read_holdings(path: Path, universe: Universe) -> Portfolio:
     """Holdings from a .json file, or a CSV file of any other name.  InputError file.*, and as the parsers."""
     data = read_bytes(path, limit=MAX_JSON_BYTES, what="holdings")
-    return parse_holdings_json(data, universe) if path.suffix == ".json" else parse_holdings_csv(data, universe)
+    parse = parse_holdings_json if path.suffix == ".json" else parse_holdings_csv
+    return parse(data, universe, f"holdings {path.name}")
 
 
 def holdings_csv(portfolio: Portfolio, universe: Universe) -> bytes:
