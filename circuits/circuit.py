@@ -11,6 +11,7 @@ Magnitudes and exactness are checked in `circuits.bounds`; making circuits from 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
@@ -138,6 +139,13 @@ class InputSpec:
     high: int
 
 
+def wanted_inputs(ranges: Sequence[tuple[str, int, int]]) -> str:
+    """What a rule takes, for whoever gave it something else: inputs are public, and so are their ranges."""
+    if not ranges:
+        return "the rule takes no public input"
+    return "the rule takes the public inputs " + ", ".join(f"{name} in {low}..{high}" for name, low, high in ranges)
+
+
 @dataclass(frozen=True)
 class Line:
     """A rule line: `count` equations from `equation` on, under the rule's own label.  Not in the digest."""
@@ -206,7 +214,7 @@ class Circuit:
         if len(inputs) != len(self.inputs) or any(
             not spec.low <= x <= spec.high for spec, x in zip(self.inputs, inputs, strict=True)
         ):
-            raise RuleError("circuit.inputs", "the public inputs are not what the circuit takes")
+            raise RuleError("circuit.inputs", wanted_inputs([(x.name, x.low, x.high) for x in self.inputs]))
         rhs = list(self.constants)
         for term in self.input_terms:
             rhs[term.equation] += term.factor * inputs[term.input]

@@ -15,6 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
+from circuits.circuit import wanted_inputs
 from circuits.expr import Block, Dense, Expr, Matrix, Net, Sparse, Variables
 from circuits.model import Line, Model
 from circuits.products import Integers, add, integers, magnitude, multiply, positive_part, product, scale, total
@@ -126,7 +127,8 @@ def evaluate(
     if len(inputs) != len(model.inputs) or any(
         not spec.low <= x <= spec.high for spec, x in zip(model.inputs, inputs, strict=True)
     ):
-        raise RuleError("circuit.inputs", "the public inputs are not what the rule takes")
+        taken = [(spec.symbol.plain, spec.low, spec.high) for spec in model.inputs]
+        raise RuleError("circuit.inputs", wanted_inputs(taken))
     known = Assignment(inputs, multiply_by or (lambda matrix, x: product(matrix.values, x)))
     _give_lots(known.values, model, integers(lots))
     _give_pledges(known.values, model, model.pledge, pledges, "pledges")

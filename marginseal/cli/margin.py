@@ -6,13 +6,14 @@ underlying; a picture of the scenario results on request.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from marginseal.cli.output import AsJson, emit, money, progress, table
-from marginseal.errors import Unsatisfied
+from marginseal.errors import PolicyError, Unsatisfied
 
 GREEKS = ("delta", "gamma", "vega")
 
@@ -23,9 +24,12 @@ def margin(
     universe: Annotated[Path, typer.Option(help="Universe file.")] = Path("universe.json"),
     rule: Annotated[str, typer.Option(help="A rule from `rule list`.")] = "worst_case",
     tier: Annotated[str, typer.Option(help="initial or maintenance.")] = "initial",
+    inputs: Annotated[
+        list[int] | None, typer.Option("--input", help="Public inputs of a disclosure, in its order (`rule show`).")
+    ] = None,
     worst: Annotated[int, typer.Option(min=1, help="How many of the worst scenarios to show.")] = 5,
     plot: Annotated[
-        Path | None, typer.Option(help="Write a picture of the scenario results here (.png, .svg).")
+        Path | None, typer.Option(help="Write a picture of the scenario results here (.png, .svg, .pdf).")
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Exit with status 6 if the rule does not hold.")] = False,
     as_json: AsJson = False,
@@ -39,9 +43,11 @@ def margin(
     chosen = tier_named(tier)
     listed = read_universe(universe)
     risk = read_epoch(epoch)
+    if risk.universe_digest != listed.digest:
+        raise PolicyError("margin.universe", f"{epoch} is of another universe than {universe}: build the epoch again")
     lots = merge([read_holdings(path, listed) for path in holdings]).lots
     with progress("evaluating", quiet=as_json):
-        body = figures(risk, lots, rule, chosen, worst)
+        body = figures(risk, lots, rule, chosen, worst, inputs or ())
     if plot is not None:
         draw(body, plot)
     emit({k: v for k, v in body.items() if k != "profit_ticks"}, as_json, _tell)
@@ -52,14 +58,14 @@ def margin(
         )
 
 
-def figures(epoch: Any, lots: Any, rule: str, tier: Any, worst: int) -> dict[str, Any]:
+def figures(epoch: Any, lots: Any, rule: str, tier: Any, worst: int, inputs: Sequence[int] = ()) -> dict[str, Any]:
     """All that the verb shows, amounts in ticks."""
     import numpy as np
 
     from circuits.evaluate import evaluate_rule
     from circuits.rules.limits import limits_of
 
-    result = evaluate_rule(rule, epoch, tier, lots)
+    result = evaluate_rule(rule, epoch, tier, lots, inputs=inputs)
     cross = evaluate_rule("worst_case", epoch, tier, lots)
     isolated = evaluate_rule("isolated", epoch, tier, lots)
     profit = [int(x) for x in cross.quantities["scenario_profit"]]

@@ -32,9 +32,11 @@ def prove(
     rule: Annotated[list[str] | None, typer.Option(help="Rule, once or several times; default worst_case.")] = None,
     tier: Annotated[str, typer.Option(help="initial or maintenance.")] = "initial",
     inputs: Annotated[
-        list[int] | None, typer.Option("--input", help="Public inputs of the rule, in its order.")
+        list[int] | None, typer.Option("--input", help="Public inputs of a disclosure, in its order (`rule show`).")
     ] = None,
-    hours: Annotated[int | None, typer.Option(min=1, help="Life; default as long as the sources' statements.")] = None,
+    hours: Annotated[
+        int | None, typer.Option(min=1, help="Life from the cut; never longer than the sources' statements.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, max=2, help="Threads of the prover.")] = 2,
     pledges: Annotated[Path | None, typer.Option(help="Pledges; default pledges.json of the desk.")] = None,
     release: ReleaseFiles = None,
@@ -155,6 +157,8 @@ def compose_desk(
     kinds = {rule_named(name).kind for name in rules}
     if Kind.ATTESTATION not in kinds:
         raise InputError("prove.rules", "a disclosure accompanies an attestation: name an attestation rule too")
+    if inputs and kinds == {Kind.ATTESTATION}:
+        raise InputError("prove.inputs", f"--input belongs to a disclosure; {', '.join(rules)} takes none")
     claims = [
         ClaimRequest(RuleRef(name), chosen, () if rule_named(name).kind == Kind.ATTESTATION else inputs)
         for name in rules

@@ -40,9 +40,11 @@ def submit(
     rule: Annotated[list[str] | None, typer.Option(help="Rule, once or several times; default worst_case.")] = None,
     tier: Annotated[str, typer.Option(help="initial or maintenance.")] = "initial",
     inputs: Annotated[
-        list[int] | None, typer.Option("--input", help="Public inputs of the rule, in its order.")
+        list[int] | None, typer.Option("--input", help="Public inputs of a disclosure, in its order (`rule show`).")
     ] = None,
-    hours: Annotated[int | None, typer.Option(min=1, help="Life; default as long as the sources' statements.")] = None,
+    hours: Annotated[
+        int | None, typer.Option(min=1, help="Life from the cut; never longer than the sources' statements.")
+    ] = None,
     pledges: Annotated[Path | None, typer.Option(help="Pledges; default pledges.json of the desk.")] = None,
     release: ReleaseFiles = None,
     follow: Annotated[bool, typer.Option("--follow", help="Answer every new epoch that the policy allows.")] = False,
