@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from marginseal.cli.output import AsJson, emit, progress, table, utc
-from marginseal.errors import PolicyError
+from marginseal.errors import InputError, PolicyError
 
 app = typer.Typer(help="Build, show and verify risk epochs.", no_args_is_help=True)
 
@@ -30,7 +30,7 @@ def build(
     from marginseal.market.epoch import encode
 
     with progress("building the epoch", quiet=as_json):
-        epoch = _built(universe, snapshot, parameters)
+        epoch = built(universe, snapshot, parameters)
     write_atomic(out, encode(epoch))
     emit(_describe(epoch) | {"file": str(out)}, as_json, _tell)
 
@@ -58,7 +58,7 @@ def verify(
     from marginseal.market.epoch import read_epoch
 
     with progress("rebuilding the epoch", quiet=as_json):
-        epoch, rebuilt = read_epoch(file), _built(universe, snapshot, parameters)
+        epoch, rebuilt = read_epoch(file), built(universe, snapshot, parameters)
     if epoch.digest != rebuilt.digest:
         raise PolicyError("epoch.mismatch", f"{file} is not what these files give: {_difference(epoch, rebuilt)}")
     emit({"epoch": epoch.digest.hex(), "rebuilt": True}, as_json, lambda b: print(f"rebuilt exactly: {b['epoch']}"))
@@ -87,21 +87,28 @@ def sign(
 @app.command("import")
 def import_(
     chain: Annotated[Path, typer.Argument(help="Option chain, CSV or CSV.gz, columns in docs/formats.md.")],
-    at: Annotated[str | None, typer.Option(help="Which moment of the file, as in its timestamp column.")] = None,
+    at: Annotated[
+        str | None, typer.Option(help="Which moment, as in the timestamp column; needed if there are several.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the three files.")] = Path("."),
     as_json: AsJson = False,
 ) -> None:
-    """A universe, a market snapshot and default parameters from an option chain with its forwards."""
+    """A universe, a market snapshot and default parameters from an option chain with its forwards.
+
+    Parameters that are there already are kept; a universe that is there already has to be the same."""
     from marginseal.files import write_atomic
     from marginseal.market import fields
     from marginseal.market.importer import import_chain, read_chain
     from marginseal.market.parameters import RiskParameters, UnderlyingRisk, parameters_json
     from marginseal.market.snapshot import snapshot_json
-    from marginseal.market.universe import universe_json
+    from marginseal.market.universe import read_universe, universe_json
 
     with progress("reading the chain", quiet=as_json):
         moment = None if at is None else fields.time(at, "--at")
         universe, snapshot = import_chain(read_chain(chain), time=moment, name=chain.name.split(".")[0])
+    there = out / "universe.json"
+    if there.exists() and read_universe(there).digest != universe.digest:
+        raise InputError("import.universe", f"{there} is another universe: import into a new folder (--out)")
     # Scan ranges to start from; an operator sets his own (docs/formats.md).
     ranges = {u: UnderlyingRisk(price_range=0.16) for u in universe.underlyings}
     parameters = RiskParameters(name="defaults", operator="operator", underlyings=ranges)
@@ -110,13 +117,16 @@ def import_(
         "snapshot.json": snapshot_json(snapshot),
         "parameters.json": parameters_json(parameters),
     }
+    if (out / "parameters.json").exists():
+        del files["parameters.json"]
     for name, data in files.items():
         write_atomic(out / name, data)
     body = {"instruments": len(universe), "universe": universe.digest.hex(), "snapshot": snapshot.digest.hex()}
     emit(body, as_json, lambda b: print(f"{b['instruments']} instruments -> {', '.join(files)} in {out}"))
 
 
-def _built(universe: Path, snapshot: Path, parameters: Path) -> Any:
+def built(universe: Path, snapshot: Path, parameters: Path) -> Any:
+    """The epoch of three files.  InputError, DecodeError, RangeError."""
     from marginseal.market.build import build_epoch
     from marginseal.market.parameters import read_parameters
     from marginseal.market.snapshot import read_snapshot

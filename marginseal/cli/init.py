@@ -1,4 +1,4 @@
-"""`marginseal init`: a desk of one's own to start from, with the example market and *development* keys.
+"""`marginseal init`: a desk to start from, with the example market or one's own, and *development* keys.
 
 Development: one machine plays every party, and the passphrase of the keys lies beside them unless the environment gives
 one.  The files are the real formats; replacing a part is replacing a file.
@@ -7,6 +7,7 @@ one.  The files are the real formats; replacing a part is replacing a file.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from marginseal.cli.output import AsJson, emit, progress
 from marginseal.errors import InputError
 
 VENUES = ("venue-a", "venue-b", "venue-c")
+MARKET_FILES = ("universe.json", "snapshot.json", "parameters.json")
 PLEDGES = {"venue-a": "600000.00", "venue-b": "400000.00"}
 
 
@@ -26,13 +28,22 @@ def init(
     now: Annotated[
         bool, typer.Option("--now", help="Move the example market to this moment: a service refuses expired epochs.")
     ] = False,
+    market: Annotated[
+        Path | None,
+        typer.Option(help="Your own market instead: a folder with universe, snapshot and parameters (`epoch import`)."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a desk: example market, development keys, registries, manifest."""
+    """Make a desk: a market, development keys, registries, manifest."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError("init.not-a-folder", f"{folder} is a file")
     if folder.exists() and any(folder.iterdir()):
         raise InputError("init.not-empty", f"{folder} is not empty")
+    if now and market is not None:
+        raise InputError("init.market", "--now moves the example market; a market of your own stays at its moment")
     with progress("making the desk", quiet=as_json):
-        body = make_desk(Desk(folder), account, at=int(time.time()) if now else None)
+        given = None if market is None else own_market(market)
+        body = make_desk(Desk(folder), account, at=int(time.time()) if now else None, market=given)
 
     def tell(made: dict[str, Any]) -> None:
         print(f"a desk for account {account} in {folder}: {made['instruments']} instruments, {made['sources']}")
@@ -48,8 +59,32 @@ def init(
     emit(body, as_json, tell)
 
 
-def make_desk(desk: Desk, account: str, *, log_cost: int = 14, at: int | None = None) -> dict[str, Any]:
-    """All files of a new desk, from the example market as shipped, or moved to `at` (unix seconds).
+@dataclass(frozen=True)
+class OwnMarket:
+    """A market of one's own: its three files as they stand, the moment it is of, and its number of instruments."""
+
+    files: dict[str, bytes]
+    time: int
+    instruments: int
+
+
+def own_market(folder: Path) -> OwnMarket:
+    """The three files of a folder, checked by building their epoch.  InputError, DecodeError, RangeError as `epoch
+    build`."""
+    from marginseal.cli.epoch import built
+    from marginseal.files import MAX_JSON_BYTES, read_bytes
+
+    paths = {name: folder / name for name in MARKET_FILES}
+    epoch = built(*paths.values())
+    files = {name: read_bytes(path, limit=MAX_JSON_BYTES, what=name) for name, path in paths.items()}
+    return OwnMarket(files, epoch.time, epoch.instruments)
+
+
+def make_desk(
+    desk: Desk, account: str, *, log_cost: int = 14, at: int | None = None, market: OwnMarket | None = None
+) -> dict[str, Any]:
+    """All files of a new desk, from the example market as shipped or moved to `at` (unix seconds), or from a market of
+    one's own, with empty books and no pledges.  Registries and manifest are issued at the market's moment.
 
     log_cost: scrypt's, low because these keys guard nothing."""
     import json
@@ -94,16 +129,25 @@ def make_desk(desk: Desk, account: str, *, log_cost: int = 14, at: int | None = 
     sources = {name: make(f"source-{name}", Role.SOURCE) for name in SOURCES}
     venues = {name: make(f"venue-{name}", Role.VENUE) for name in VENUES}
 
-    market = example_market(at)
-    files = {name: example_file(name) for name in ("universe.json", "snapshot.json", "parameters.json")}
-    if at is not None:
-        files |= {"universe.json": universe_json(market.universe), "snapshot.json": snapshot_json(market.snapshot)}
-    for name, data in files.items():
+    if market is None:
+        shipped = example_market(at)
+        files = {name: example_file(name) for name in MARKET_FILES}
+        if at is not None:
+            files |= {
+                "universe.json": universe_json(shipped.universe),
+                "snapshot.json": snapshot_json(shipped.snapshot),
+            }
+        holdings = {name: holdings_csv(book, shipped.universe) for name, book in shipped.books.items()}
+        market = OwnMarket(files, shipped.snapshot.time, len(shipped.universe))
+        amounts = PLEDGES
+    else:
+        holdings, amounts = dict.fromkeys(SOURCES, b"instrument,lots\n"), {}
+    for name, data in market.files.items():
         write_atomic(root / name, data)
-    issued = market.snapshot.time
+    issued = market.time
     books = []
-    for name, book in market.books.items():
-        write_atomic(root / "holdings" / f"{name}.csv", holdings_csv(book, market.universe), private=True)
+    for name, data in holdings.items():
+        write_atomic(root / "holdings" / f"{name}.csv", data, private=True)
         books.append((name, book_id(secrets.token_bytes(32), f"{account}/main")))
     registered = sorted(
         (RegisteredSource(name, key.public) for name, key in sources.items()), key=lambda s: s.id.encode()
@@ -123,11 +167,11 @@ def make_desk(desk: Desk, account: str, *, log_cost: int = 14, at: int | None = 
         write_atomic(root / name, envelope.encode())
     for name, key in (("operator.pub", operator), ("prover.pub", prover)):
         write_atomic(root / name, key.public.raw.hex().encode() + b"\n")
-    pledges = {"format": "marginseal-pledges-1", "pledges": PLEDGES}
+    pledges = {"format": "marginseal-pledges-1", "pledges": amounts}
     write_atomic(root / "pledges.json", json.dumps(pledges, indent=2).encode() + b"\n", private=True)
     return {
         "account": account,
-        "instruments": len(market.universe),
+        "instruments": market.instruments,
         "sources": ", ".join(SOURCES),
         "passphrase": given is None,
         "next": [

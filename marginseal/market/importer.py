@@ -180,11 +180,14 @@ def import_chain(
     every = list(rows)
     moments = {row.time for row in every}
     if time is None and len(moments) > 1:
-        raise InputError("chain.time", f"the chain holds {len(moments)} moments: say which")
+        first, last = fields.time_text(min(moments)), fields.time_text(max(moments))
+        raise InputError("chain.time", f"the chain holds {len(moments)} moments, {first} to {last}: say which")
     moment = time if time is not None else next(iter(moments), None)
     chosen = [row for row in every if row.time == moment]
     if not chosen or moment is None:
-        raise InputError("chain.empty", "the chain has no row at this time")
+        near = [] if moment is None else sorted(moments, key=lambda t: (abs(t - moment), t))[:1]
+        hint = f"; the nearest is {fields.time_text(near[0])}" if near else ""
+        raise InputError("chain.empty", f"the chain has no row at this time{hint}")
     if len({row.name for row in chosen}) != len(chosen):
         raise InputError("chain.duplicate", "the chain lists an instrument twice at one time")
     live = sorted(

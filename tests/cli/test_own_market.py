@@ -1,0 +1,73 @@
+"""A market of one's own, from an option chain to an opened pledge, as the README says it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from marginseal.market.importer import CHAIN_COLUMNS
+from tests.cli.conftest import Run
+
+MOMENTS = ("2026-02-05T09:00:00Z", "2026-02-05T15:00:00Z")
+
+
+def chain() -> str:
+    """Two moments of two options: enough for a universe."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(CHAIN_COLUMNS)
+    for moment in MOMENTS:
+        for kind, mark in (("call", "0.02"), ("put", "0.03")):
+            writer.writerow(
+                (moment, "BTC", f"BTC-27MAR26-70000-{kind[0].upper()}", kind, "70000", "2026-03-27T08:00:00Z", "0.14",
+                 "BTC-27MAR26", "69000", "68500", "", "", mark, "0.6", "0.5", "90", "1", "1")
+            )  # fmt: skip
+    return out.getvalue()
+
+
+@pytest.fixture
+def imported(run: Run, tmp_path: Path) -> Path:
+    """A folder with a chain, and `market` imported from it."""
+    (tmp_path / "chain.csv").write_text(chain())
+    assert run("epoch", "import", "chain.csv", "--at", MOMENTS[0], "--out", "market", cwd=tmp_path).status == 0
+    return tmp_path
+
+
+def test_from_a_chain_to_an_opened_pledge(run: Run, imported: Path) -> None:
+    assert run("init", "own", "--market", "market", cwd=imported).status == 0
+    desk = imported / "own"
+    assert run("epoch", "build", cwd=desk).status == 0
+    (desk / "holdings" / "venue-a.csv").write_text("instrument,lots\nUSD,100000\nBTC-27MAR26-70000-C,-5\n")
+    (desk / "pledges.json").write_text('{"format": "marginseal-pledges-1", "pledges": {"venue-a": "100.00"}}')
+    for source in ("custodian", "venue-a", "venue-b"):
+        assert run("commit", source).status == 0
+    for line in ("prove", "verify attestations/000001.json", "open pledge venue-a"):
+        assert run(*line.split()).status == 0
+    assert "100.00 USD" in run("open", "check", "opened/venue-a.json", "--venue", "venue-a").out
+
+
+def test_a_later_import_keeps_the_parameters_and_replaces_no_universe(run: Run, imported: Path) -> None:
+    parameters = imported / "market" / "parameters.json"
+    parameters.write_text(parameters.read_text().replace('"tick": "0.01"', '"tick": "0.1"'))
+    edited, quotes = parameters.read_bytes(), (imported / "market" / "snapshot.json").read_bytes()
+    ran = run("epoch", "import", "chain.csv", "--at", MOMENTS[1], "--out", "market", cwd=imported)
+    assert (ran.status, parameters.read_bytes()) == (0, edited)
+    assert (imported / "market" / "snapshot.json").read_bytes() != quotes
+    (imported / "other.csv").write_text(chain())
+    before = {path: path.read_bytes() for path in (imported / "market").iterdir()}
+    ran = run("epoch", "import", "other.csv", "--at", MOMENTS[0], "--out", "market")
+    assert (ran.status, ran.err.rsplit("[", 1)[1]) == (3, "import.universe]\n")
+    assert {path: path.read_bytes() for path in (imported / "market").iterdir()} == before
+
+
+def test_which_moment_is_asked_for_and_the_nearest_is_told(run: Run, imported: Path) -> None:
+    ran = run("epoch", "import", "chain.csv", "--out", "other", cwd=imported)
+    assert ran.status == 3
+    assert all(moment in ran.err for moment in MOMENTS)
+    ran = run("epoch", "import", "chain.csv", "--out", "other", "--at", "2026-02-05T14:00:00Z")
+    assert ran.status == 3
+    assert f"the nearest is {MOMENTS[1]}" in ran.err
+    assert not (imported / "other").exists()
