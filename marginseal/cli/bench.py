@@ -25,6 +25,8 @@ from typing import Annotated, Any
 
 import typer
 
+from marginseal.cli.output import progress
+
 UNIT_SCALARS = 2051
 LIMIT = 2**50  # of the full rule: wide enough for the synthetic book
 
@@ -32,15 +34,16 @@ Clock = Callable[[], float]
 
 
 def bench(
-    instruments: Annotated[int, typer.Option(help="N, instruments of the book.")] = 2048,
-    scenarios: Annotated[int, typer.Option(help="S, scenarios of the epoch.")] = 2048,
+    instruments: Annotated[int, typer.Option(min=1, max=65_536, help="N, instruments of the book.")] = 2048,
+    scenarios: Annotated[int, typer.Option(min=1, max=16_384, help="S, scenarios of the epoch.")] = 2048,
     rule: Annotated[str, typer.Option(help="plain: a disclosure; full: an attestation.")] = "plain",
     workers: Annotated[int, typer.Option(min=1, max=2, help="Threads of the prover.")] = 1,
     runs: Annotated[int, typer.Option(min=1, help="Runs, of which the best counts.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Measure compile, prove and verify, in seconds and in units."""
-    figures = measure(instruments, scenarios, rule, workers=workers, runs=runs)
+    with progress("measuring", quiet=as_json) as step:
+        figures = measure(instruments, scenarios, rule, workers=workers, runs=runs, observe=step)
     if as_json:
         print(json.dumps(figures, indent=2))
         return
@@ -78,17 +81,37 @@ def unit_product() -> Callable[[], float]:
     return run
 
 
-def measure(instruments: int, scenarios: int, rule: str, *, workers: int = 1, runs: int = 5) -> dict[str, Any]:
-    """The figures of the table in docs/benchmarks.md.  InputError bench.rule for an unknown rule."""
-    with tempfile.TemporaryDirectory(prefix="marginseal-bench-") as folder:
-        return _measure(instruments, scenarios, rule, workers, runs, Path(folder))
-
-
-def _measure(instruments: int, scenarios: int, rule: str, workers: int, runs: int, folder: Path) -> dict[str, Any]:
-    from marginseal.errors import InputError
+def measure(
+    instruments: int,
+    scenarios: int,
+    rule: str,
+    *,
+    workers: int = 1,
+    runs: int = 5,
+    observe: Callable[[str], None] = lambda step: None,
+) -> dict[str, Any]:
+    """The figures of the table in docs/benchmarks.md.  InputError bench.rule for an unknown rule; RangeError bench.size
+    for a matrix that no epoch may have (docs/formats.md, section 5)."""
+    from marginseal.errors import InputError, RangeError
+    from marginseal.market.epoch_bounds import MAX_CELLS
 
     if rule not in ("plain", "full"):
         raise InputError("bench.rule", f"there is no bench rule {rule!r}: plain or full")
+    if instruments * scenarios > MAX_CELLS:
+        raise RangeError("bench.size", f"instruments x scenarios: at most {MAX_CELLS}")
+    with tempfile.TemporaryDirectory(prefix="marginseal-bench-") as folder:
+        return _measure(instruments, scenarios, rule, workers, runs, Path(folder), observe)
+
+
+def _measure(
+    instruments: int,
+    scenarios: int,
+    rule: str,
+    workers: int,
+    runs: int,
+    folder: Path,
+    observe: Callable[[str], None],
+) -> dict[str, Any]:
     import numpy as np
 
     from circuits.compile import compile_rule
@@ -102,6 +125,7 @@ def _measure(instruments: int, scenarios: int, rule: str, workers: int, runs: in
     from prover.witness import make_witness
     from verifier.verify import Setting, verify
 
+    observe("setting up")
     setup_start = time.perf_counter()
     setting = Setting.default()
     commitment_key(rows_for(instruments), setting.srs, setting.vectors, workers, setting.curve)
@@ -126,7 +150,8 @@ def _measure(instruments: int, scenarios: int, rule: str, workers: int, runs: in
     best: dict[str, float] = {"unit_s": unit()}
     shares: dict[str, float] = {}
     proof = b""
-    for _ in range(runs):
+    for number in range(runs):
+        observe(f"run {number + 1} of {runs}")
         steps = Steps(time.perf_counter)
         witness = make_witness(compiled, lots, pledges, inputs)
         proof = prove(
@@ -140,6 +165,7 @@ def _measure(instruments: int, scenarios: int, rule: str, workers: int, runs: in
         _keep(best, "prove_s", total)
         _keep(best, "verify_s", _timed(partial(verify, compiled.circuit, statement, proof, setting=setting))[0])
         _keep(best, "unit_s", unit())
+    observe("a venue's first verification")
     # In a process of its own, as at a venue that sees the epoch for the first time; its memory counts too.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         first = pool.submit(first_verification, file, name, venues, statement.encode(), proof)

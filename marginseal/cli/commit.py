@@ -8,29 +8,36 @@ from typing import Annotated, Any
 import typer
 
 from marginseal.cli.desk import Desk, read_published
-from marginseal.cli.output import AsJson, emit, utc
+from marginseal.cli.output import AsJson, emit, progress, utc
 from marginseal.errors import InputError, PolicyError
 
 HOUR = 3600
+YEAR = 366 * 24  # hours
+LATEST = 2**33 - 1  # seconds
 
 
 def commit(
     source: Annotated[str, typer.Argument(help="Id of the source in the registry.")],
     holdings: Annotated[Path | None, typer.Option(help="Holdings file; default holdings/<source>.csv.")] = None,
     cut: Annotated[str | None, typer.Option(help="Id of the cut; default its time.")] = None,
-    cut_time: Annotated[int | None, typer.Option(help="Unix seconds; default the epoch's time.")] = None,
-    hours: Annotated[int, typer.Option(min=1, help="How long the statement is good for.")] = 24,
+    cut_time: Annotated[
+        int | None, typer.Option(min=0, max=LATEST, help="Unix seconds; default the epoch's time.")
+    ] = None,
+    hours: Annotated[
+        int, typer.Option(min=1, max=YEAR, help="Hours from the cut for which the statement is good.")
+    ] = 24,
     hold: Annotated[bool, typer.Option(help="Let nothing leave until the statement expires.")] = True,
-    sequence: Annotated[int, typer.Option(min=1, help="Counts the source's cuts of this book.")] = 1,
+    sequence: Annotated[int, typer.Option(min=1, max=2**53 - 1, help="Counts the source's cuts of this book.")] = 1,
     desk: Annotated[Path, typer.Option(help="The desk's folder.")] = Path("."),
     as_json: AsJson = False,
 ) -> None:
     """A source's signed commitment to its book of the account, with the opening sealed to the account."""
     at = Desk(desk)
-    written = publish(
-        at, source, holdings or at.root / "holdings" / f"{source}.csv", cut=cut, cut_time=cut_time, hours=hours,
-        hold=hold, sequence=sequence,
-    )  # fmt: skip
+    with progress("committing", quiet=as_json):
+        written = publish(
+            at, source, holdings or at.root / "holdings" / f"{source}.csv", cut=cut, cut_time=cut_time, hours=hours,
+            hold=hold, sequence=sequence,
+        )  # fmt: skip
 
     def tell(body: dict[str, Any]) -> None:
         for tile in body["tiles"]:

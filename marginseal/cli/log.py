@@ -119,11 +119,14 @@ def open_log(desk: Desk, *, create: bool = False) -> Log:
     from marginseal.log.sql import open_sqlite
 
     folder = desk.root / "log"
-    if not (folder / "log.db").exists():
-        if not create:
-            raise InputError("log.none", "the desk has no log yet: marginseal log append")
-        folder.mkdir(parents=True, exist_ok=True)
-    return Log(open_sqlite(folder / "log.db"), origin=ORIGIN, signer=signer(desk), released=folder / "released")
+    if not create and not (folder / "log.db").exists():
+        raise InputError("log.none", "the desk has no log yet: marginseal log append")
+    key = signer(desk)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as e:
+        raise InputError("file.unwritable", f"cannot make the folder {folder}: {e.strerror}") from None
+    return Log(open_sqlite(folder / "log.db"), origin=ORIGIN, signer=key, released=folder / "released")
 
 
 def signer(desk: Desk) -> Signer:
@@ -142,6 +145,7 @@ def signer(desk: Desk) -> Signer:
 
 def append_desk(desk: Desk, now: int) -> dict[str, Any]:
     """Records first, then attestations in order, then a checkpoint.  Appending again changes nothing."""
+    from marginseal.files import MAX_JSON_BYTES, read_bytes
     from marginseal.log.publish import (
         publish_account,
         publish_attestation,
@@ -155,11 +159,15 @@ def append_desk(desk: Desk, now: int) -> dict[str, Any]:
     from marginseal.records.keys import Role
     from marginseal.records.logged import LogKind
 
-    log, epoch = open_log(desk, create=True), desk.epoch()
+    epoch, universe = desk.epoch(), desk.universe()
     record = sign(epoch_record(epoch), [desk.signing_key("operator", Role.OPERATOR)])
     account = open_account(desk.envelope("account/account.json")).account
-    beside = [(desk.root / name).read_bytes() for name in ("snapshot.json", "parameters.json")]
-    publish_universe(log, desk.universe(), now=now)
+    beside = [
+        read_bytes(desk.root / name, limit=MAX_JSON_BYTES, what=name) for name in ("snapshot.json", "parameters.json")
+    ]
+    # Last, so that what is missing is found before there is a log.
+    log = open_log(desk, create=True)
+    publish_universe(log, universe, now=now)
     publish_record(log, LogKind.SOURCE_REGISTRY, desk.envelope("registry/sources.json"), now=now)
     publish_record(log, LogKind.VENUE_REGISTRY, desk.envelope("registry/venues.json"), now=now)
     publish_account(log, desk.envelope("account/account.json"), now=now)

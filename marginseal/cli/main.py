@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 import typer
+from typer.exceptions import TyperException
 
 from marginseal.cli import (
     bench,
@@ -86,7 +87,12 @@ def main() -> None:
     """Entry point of the console script."""
     as_json = "--json" in sys.argv
     try:
-        app()
+        # With --json wrong usage is raised instead of printed, and an exit status comes back as a value.
+        status = app(standalone_mode=not as_json)
+        sys.exit(status if isinstance(status, int) else 0)
+    except TyperException as e:
+        print(json.dumps({"error": {"code": "cli.usage", "message": e.format_message()}}), file=sys.stderr)
+        sys.exit(2)
     except MarginSealError as e:
         sys.exit(fail(e, as_json=as_json))
     except KeyboardInterrupt:

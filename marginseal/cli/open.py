@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from marginseal.cli.desk import Desk, read_attestation
-from marginseal.cli.output import AsJson, emit, money
+from marginseal.cli.output import AsJson, emit, money, progress
 from marginseal.errors import InputError
 
 app = typer.Typer(help="Open one venue's pledge, or one row of a source's commitment.", no_args_is_help=True)
@@ -19,7 +19,7 @@ DeskFolder = Annotated[Path, typer.Option("--desk", help="The desk's folder.")]
 @app.command()
 def pledge(
     venue: Annotated[str, typer.Argument(help="Id of the venue in the registry.")],
-    sequence: Annotated[int | None, typer.Option(help="Which attestation; default the last.")] = None,
+    sequence: Annotated[int | None, typer.Option(min=1, help="Which attestation; default the last.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where the opening goes; default opened/<venue>.json.")] = None,
     desk: DeskFolder = Path("."),
     as_json: AsJson = False,
@@ -35,8 +35,9 @@ def pledge(
     if not number:
         raise InputError("open.none", "the desk has no attestation yet")
     statement, (venues, _) = at.attestation(number).statement, at.venues()
-    key = commitment_key(rows_for(at.epoch().instruments))
-    opening = open_pledge(at.schedule(number), statement, venues, venue, key)
+    with progress("opening the pledge", quiet=as_json):
+        key = commitment_key(rows_for(at.epoch().instruments))
+        opening = open_pledge(at.schedule(number), statement, venues, venue, key)
     path = out or at.root / "opened" / f"{venue}.json"
     write_atomic(path, opening.encode(), private=True)
     body = {"file": str(path), "venue": venue, "sequence": number, "ticks": opening.amount}
@@ -90,7 +91,8 @@ def check(
 ) -> None:
     """What the receiver does: check an opening against the commitment it is of."""
     at = Desk(desk)
-    body = _check_pledge(at, file, venue, attestation) if venue is not None else _check_row(at, file)
+    with progress("checking the opening", quiet=as_json):
+        body = _check_pledge(at, file, venue, attestation) if venue is not None else _check_row(at, file)
     emit(body, as_json, lambda b: print(f"opens: {b['what']}: {b['value']}"))
 
 

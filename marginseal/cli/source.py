@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from marginseal.cli import release_book
+from marginseal.cli.commit import LATEST, YEAR
 from marginseal.cli.desk import Desk
 from marginseal.cli.output import AsJson, emit
 from marginseal.cli.remote import CARD, CaFile, CardFile, Url, connected, find_card
@@ -27,10 +28,14 @@ def sign(
     source: Annotated[str, typer.Argument(help="Id of the source in the registry.")],
     holdings: Annotated[Path | None, typer.Option(help="Holdings file; default holdings/<source>.csv.")] = None,
     cut: Annotated[str | None, typer.Option(help="Id of the cut; default its time.")] = None,
-    cut_time: Annotated[int | None, typer.Option(help="Unix seconds; default the epoch's time.")] = None,
-    hours: Annotated[int, typer.Option(min=1, help="How long the statement is good for.")] = 24,
+    cut_time: Annotated[
+        int | None, typer.Option(min=0, max=LATEST, help="Unix seconds; default the epoch's time.")
+    ] = None,
+    hours: Annotated[
+        int, typer.Option(min=1, max=YEAR, help="Hours from the cut for which the statement is good.")
+    ] = 24,
     hold: Annotated[bool, typer.Option(help="Let nothing leave until the statement expires.")] = True,
-    sequence: Annotated[int, typer.Option(min=1, help="Counts the source's cuts of this book.")] = 1,
+    sequence: Annotated[int, typer.Option(min=1, max=2**53 - 1, help="Counts the source's cuts of this book.")] = 1,
     url: Url = None,
     ca: CaFile = None,
     card: CardFile = None,

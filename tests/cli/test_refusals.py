@@ -40,10 +40,43 @@ def test_holdings(run: Run, desk: Path, content: str, expected: str, status: int
     assert "Traceback" not in ran.err
 
 
+def test_of_several_files_the_wrong_one_is_named(run: Run, desk: Path) -> None:
+    (desk / "holdings" / "venue-a.csv").write_text("instrument,lots\nUSD,1\nUSD,1\n")
+    ran = run("margin", *sorted((desk / "holdings").iterdir()), cwd=desk)
+    assert ran.err.startswith("refused: holdings venue-a.csv: line 3: ")
+    (desk / "registry" / "venues.json").write_text("{}")
+    assert "registry/venues.json: " in run("prove").err
+    (desk / "statements" / "venue-b.0.json").write_text("{")
+    assert "statements/venue-b.0.json: " in run("open", "row", "venue-b", "USD").err
+
+
+def test_an_epoch_of_another_universe_gives_no_figures(run: Run, desk: Path) -> None:
+    """Of the same number of instruments: nothing else would tell that the rows mean something else."""
+    spoil_json(desk / "universe.json", name="Another market")
+    ran = run("margin", "holdings/custodian.csv", cwd=desk)
+    assert (ran.status, code(ran.err), ran.out) == (8, "margin.universe", "")
+
+
+def test_public_inputs(run: Run, desk: Path) -> None:
+    ran = run("prove", "--input", 5, cwd=desk)
+    assert (ran.status, code(ran.err)) == (3, "prove.inputs")
+    books = sorted((desk / "holdings").iterdir())
+    ran = run("margin", *books, "--rule", "net_band", "--input", 5)
+    assert (ran.status, code(ran.err)) == (5, "circuit.inputs")
+    assert "low in " in ran.err
+    assert "high in " in ran.err
+    ran = run("margin", *books, "--rule", "net_band", "--input", -(10**12), "--input", 10**12, "--json")
+    assert json.loads(ran.out)["holds"] is True
+
+
 def test_missing_files_and_wrong_folders(run: Run, tmp_path: Path, desk: Path) -> None:
     assert code(run("epoch", "build", cwd=tmp_path).err) == "file.missing"
     assert code(run("verify", "nothing.json").err) == "file.missing"
     assert code(run("init", desk).err) == "init.not-empty"
+    assert code(run("init", desk / "universe.json").err) == "init.not-a-folder"
+    assert code(run("init", tmp_path / "new", "--market", tmp_path).err) == "file.missing"
+    assert code(run("init", tmp_path / "new", "--market", desk, "--now").err) == "init.market"
+    assert not (tmp_path / "new").exists()
     assert not (tmp_path / "epoch.bin").exists()
 
 
@@ -140,7 +173,12 @@ def test_a_source_signs_a_cut_once_and_keeps_what_it_signed(run: Run, desk: Path
 def test_what_the_options_do_not_know(run: Run, desk: Path) -> None:
     assert code(run("verify", "attestations/000001.json", "--backend", "zz", cwd=desk).err) == "cli.backend"
     assert code(run("log", "append", "--at", 4_000_000_000).err) == "cli.at"
+    assert run("log", "append", "--desk", "registry").status == 3
+    assert not (desk / "registry" / "log").exists()
+    (desk / "snapshot.json").rename(desk / "elsewhere.json")
+    assert code(run("log", "append").err) == "file.missing"
     assert not (desk / "log").exists()
+    assert code(run("bench", "--instruments", 65_536, "--scenarios", 16_384).err) == "bench.size"
     assert run("open", "pledge", "venue-a").status == 0
     assert code(run("open", "check", "opened/venue-a.json").err) == "open.venue"
 
@@ -153,6 +191,10 @@ def test_a_wrong_passphrase(run: Run, desk: Path) -> None:
 def test_usage_is_status_two(run: Run) -> None:
     assert run("prove", "--no-such-option").status == 2
     assert run("nothing").status == 2
+    assert run("open", "pledge", "venue-a", "--sequence", 0).status == 2
+    assert run("commit", "custodian", "--hours", 10**9).status == 2
+    ran = run("prove", "--workers", 99, "--json")
+    assert (ran.status, json.loads(ran.err)["error"]["code"]) == (2, "cli.usage")
 
 
 def test_a_fault_of_ours_shows_no_traceback_and_no_message(
