@@ -117,11 +117,13 @@ class _Tally:
             for position, entry in records.items(0, self.total):
                 if entry.kind != ATTESTATION:
                     self.record_count += 1
-                    self.add(list(record_pass.take(position, entry)))
+                    self.add(list(record_pass.note(position, entry)))
                 if position.index % 256 == 0:
                     self.progress("records", position.index, self.total)
         except MarginSealError as e:  # the structural pass names the place
             self.add([Finding(e.code, e.message)])
+        for finding in record_pass.judge():
+            self.add([finding])
         return record_pass.known
 
     def run(self, pool: Executor, bundle: Bundle, known: Known, workers: int, seen: Sequence[bytes]) -> None:

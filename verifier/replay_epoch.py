@@ -9,7 +9,7 @@ auditor names oracles their reports have to make that very snapshot.  What the l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from marginseal.errors import MarginSealError, PolicyError, ProofRejected
 from marginseal.files import parse_json
@@ -19,8 +19,9 @@ from marginseal.market import parameters as market_parameters
 from marginseal.market import snapshot as market_snapshot
 from marginseal.market.epoch import RiskEpoch
 from marginseal.market.universe import Universe, parse_universe
-from marginseal.records.envelope import Envelope, open_signed, peek
+from marginseal.records.envelope import Envelope, peek
 from marginseal.records.epoch import EpochRecord, rebuild
+from marginseal.records.keychange import KeyRing
 from marginseal.records.oracle import OracleReport, check_snapshot
 from verifier.policy import Trust
 from verifier.replay_index import Index, Records
@@ -68,9 +69,10 @@ def by_oracle(reports: Iterable[bytes]) -> list[bytes]:
     return sorted(reports, key=name)
 
 
-def open_epoch(records: Records, entry: Entry, trust: Trust) -> tuple[EpochRecord, RiskEpoch]:
-    """The epoch that the entry's record is of.  DecodeError; ProofRejected signature.threshold; PolicyError."""
-    record = open_signed(EpochRecord, Envelope.decode(entry.payload), trust.operators)
+def open_epoch(records: Records, index: int, trust: Trust, ring: KeyRing) -> tuple[EpochRecord, RiskEpoch]:
+    """The epoch that the record in entry `index` is of.  DecodeError, ProofRejected, PolicyError."""
+    time, entry = records.entry(index)
+    record = ring.open(EpochRecord, Envelope.decode(entry.payload), trust.operators, time)
     epoch = epochs.decode(records.object(record.epoch))
     record.check(epoch)
     return record, epoch
@@ -84,12 +86,14 @@ def open_universe(records: Records, index: Index, digest: bytes) -> Universe:
     return parse_universe(records.entry(at.index)[1].payload)
 
 
-def rebuild_epoch(records: Records, universes: Callable[[bytes], Universe], entry: Entry, trust: Trust) -> bool:
-    """Whether the epoch could be rebuilt from what the log holds; what comes out wrong raises.
+def rebuild_epoch(
+    records: Records, universes: Callable[[bytes], Universe], index: int, trust: Trust, ring: KeyRing
+) -> bool:
+    """Whether the epoch of entry `index` could be rebuilt from what the log holds; what comes out wrong raises.
 
     ProofRejected epoch-record.rebuild, replay.reports; PolicyError replay.*, oracle.*; whatever decoding raises."""
-    record, epoch = open_epoch(records, entry, trust)
-    objects = epoch_objects(records, entry, record.epoch)
+    record, epoch = open_epoch(records, index, trust, ring)
+    objects = epoch_objects(records, records.entry(index)[1], record.epoch)
     if objects.snapshot is None or objects.parameters is None:
         if trust.oracles is not None:
             raise PolicyError("replay.reports", "the snapshot behind the epoch is not in the log")
@@ -100,5 +104,6 @@ def rebuild_epoch(records: Records, universes: Callable[[bytes], Universe], entr
     if epochs.encode(rebuilt) != epochs.encode(epoch):
         raise ProofRejected("epoch-record.rebuild", "the epoch that follows from its snapshot is not the signed one")
     if trust.oracles is not None:
-        check_snapshot(snapshot, [Envelope.decode(data) for data in objects.reports], trust.oracles, universe)
+        oracles = replace(trust.oracles, ring=ring)
+        check_snapshot(snapshot, [Envelope.decode(data) for data in objects.reports], oracles, universe)
     return True

@@ -2,6 +2,7 @@
 
     universe, epoch, source registry, venue registry     digest -> position
     manifests, source releases                           account -> positions, in the order of the log
+    key changes and revocations                          positions, in the order of the log
 
 Only positions are kept, so memory grows with the records and the parties, never with the attestations.  Nothing is
 verified here; a payload that cannot be read is under no name.
@@ -100,6 +101,7 @@ class Index:
     venue_registries: Named = field(default_factory=dict)
     manifests: dict[str, list[Position]] = field(default_factory=dict)
     source_releases: dict[str, list[Position]] = field(default_factory=dict)
+    keys: list[Position] = field(default_factory=list)
 
     def add(self, position: Position, entry: Entry) -> None:
         """Take an entry in; those of other kinds change nothing."""
@@ -123,6 +125,8 @@ class Index:
                 self.manifests.setdefault(entry.account, []).append(position)
             case LogKind.SOURCE_RELEASE if entry.account is not None:
                 self.source_releases.setdefault(entry.account, []).append(position)
+            case LogKind.KEY_CHANGE | LogKind.KEY_REVOCATION:
+                self.keys.append(position)
 
     @classmethod
     def of(cls, records: Records, stop: int | None = None) -> Index:

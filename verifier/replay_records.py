@@ -1,8 +1,9 @@
 """The records of a log, checked in the order in which the log took them: signatures, chains, and what follows.
 
-`RecordPass` walks over everything but attestations and gathers what judging those needs: which manifest of an account
-is in force when, which epochs an operator published when, which keys were revoked.  It keeps that and the last of
-each chain; memory grows with parties and records.  Rebuilding epochs is `replay_epoch`, attestations `replay_worker`.
+`RecordPass` goes over everything but attestations and gathers what judging those needs: which key counts when (first,
+for a revocation may be dated back), which manifest of an account is in force when, which epochs an operator published
+when.  It keeps that and the last of each chain; memory grows with parties and records.  Rebuilding epochs is
+`replay_epoch`, attestations `replay_worker`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,9 @@ from marginseal.log.entry import Entry
 from marginseal.market.universe import parse_universe
 from marginseal.records.account import AccountRecord, open_account
 from marginseal.records.continuity import PledgeRelease
-from marginseal.records.envelope import Envelope, open_signed, peek
+from marginseal.records.envelope import Envelope, peek
 from marginseal.records.epoch import EpochRecord
-from marginseal.records.keychange import KeyChange, KeyRevocation
-from marginseal.records.keys import Purpose
+from marginseal.records.keychange import KeyRing
 from marginseal.records.logged import LogKind
 from marginseal.records.manifest import Manifest, SourceRelease, open_manifest
 from marginseal.records.registry import SourceRegistry, VenueRegistry
@@ -66,7 +66,7 @@ class Known:
     index: Index = field(default_factory=Index)
     manifests: dict[str, list[InForce]] = field(default_factory=dict)
     epochs: list[Published] = field(default_factory=list)
-    revoked: dict[bytes, int] = field(default_factory=dict)
+    ring: KeyRing = field(default_factory=KeyRing)
 
     def manifest_at(self, account: str, cut_time: int, index: int) -> InForce | None:
         """The manifest of the account in force at the cut, of those logged before entry `index`."""
@@ -81,28 +81,40 @@ class Known:
                 return other
         return None
 
-    def is_revoked(self, key: bytes, moment: int) -> bool:
-        return key in self.revoked and self.revoked[key] <= moment
-
 
 class RecordPass:
-    """One walk over the records, oldest first."""
+    """Every record is noted, oldest first, and then judged, oldest first."""
 
     def __init__(self, records: Records, trust: Trust) -> None:
-        self.known = Known()
+        self.known = Known(ring=KeyRing(trust.operators))
+        self._noted: list[Position] = []
         self._records, self._trust = records, trust
         self._accounts: dict[str, AccountRecord] = {}
         self._manifests: dict[str, tuple[Manifest, bytes]] = {}
         self._sources: SourceRegistry | None = None
         self._venues: VenueRegistry | None = None
 
-    def take(self, position: Position, entry: Entry) -> Iterator[Finding]:
-        """What is wrong with a record; what is right is known from here on."""
+    def note(self, position: Position, entry: Entry) -> Iterator[Finding]:
+        """Where a record is, and whether it changes or revokes a key: what is wrong with it then."""
         self.known.index.add(position, entry)
+        if entry.kind not in (LogKind.KEY_CHANGE, LogKind.KEY_REVOCATION):
+            self._noted.append(position)
+            return
         try:
-            self._take(position, entry)
+            self.known.ring = self.known.ring.apply(Envelope.decode(entry.payload), logged=position.time)
         except MarginSealError as e:
             yield Finding(e.code, e.message, position.index, entry.account)
+
+    def judge(self) -> Iterator[Finding]:
+        """What is wrong with the other records; what is right is known from here on."""
+        for position in self._noted:
+            account = None
+            try:
+                _, entry = self._records.entry(position.index)
+                account = entry.account
+                self._take(position, entry)
+            except MarginSealError as e:
+                yield Finding(e.code, e.message, position.index, account)
 
     def _take(self, position: Position, entry: Entry) -> None:
         if entry.kind == LogKind.UNIVERSE:
@@ -121,12 +133,13 @@ class RecordPass:
             case LogKind.EPOCH:
                 self._epoch(position, envelope)
             case LogKind.SOURCE_REGISTRY:
-                self._source_registry(envelope)
+                self._source_registry(position, envelope)
             case LogKind.VENUE_REGISTRY:
-                self._venue_registry(envelope)
+                self._venue_registry(position, envelope)
             case LogKind.ACCOUNT:
                 previous = self._accounts.get(entry.account or "")
-                account = open_account(envelope, previous=previous)
+                ring = self.known.ring
+                account = open_account(envelope, previous=previous, ring=ring, logged=position.time)
                 _same_account(entry, account.account)
                 self._accounts[account.account] = account
             case LogKind.MANIFEST:
@@ -135,24 +148,20 @@ class RecordPass:
                 _same_account(entry, peek(SourceRelease, envelope).account)
             case LogKind.PLEDGE_RELEASE:
                 _same_account(entry, peek(PledgeRelease, envelope).account)
-            case LogKind.KEY_CHANGE:
-                open_signed(KeyChange, envelope, [peek(KeyChange, envelope).new])
-            case LogKind.KEY_REVOCATION:
-                self._revocation(position, envelope)
 
     def _epoch(self, position: Position, envelope: Envelope) -> None:
-        record = open_signed(EpochRecord, envelope, self._trust.operators)
+        record = self.known.ring.open(EpochRecord, envelope, self._trust.operators, position.time)
         published = Published(record.operator, record.epoch, record.time, record.expires, position)
         self.known.epochs.append(published)
 
-    def _source_registry(self, envelope: Envelope) -> None:
-        registry = open_signed(SourceRegistry, envelope, self._trust.operators)
+    def _source_registry(self, position: Position, envelope: Envelope) -> None:
+        registry = self.known.ring.open(SourceRegistry, envelope, self._trust.operators, position.time)
         if self._sources is not None and registry.version <= self._sources.version:
             raise PolicyError("replay.registry-version", "a source registry that is no later than the one before")
         self._sources = registry
 
-    def _venue_registry(self, envelope: Envelope) -> None:
-        registry = open_signed(VenueRegistry, envelope, self._trust.operators)
+    def _venue_registry(self, position: Position, envelope: Envelope) -> None:
+        registry = self.known.ring.open(VenueRegistry, envelope, self._trust.operators, position.time)
         before, self._venues = self._venues, registry
         if before is not None and registry.version <= before.version:
             raise PolicyError("replay.registry-version", "a venue registry that is no later than the one before")
@@ -164,7 +173,7 @@ class RecordPass:
         logged = self.known.index.source_releases.get(entry.account or "", ())
         attached = chain(
             (self._records.object(digest) for digest in entry.dependencies),
-            (self._records.entry(at.index)[1].payload for at in logged),
+            (self._records.entry(at.index)[1].payload for at in logged if at.index < position.index),
         )
         manifest = open_manifest(
             envelope,
@@ -173,6 +182,7 @@ class RecordPass:
             previous=self._manifests.get(entry.account or ""),
             releases=(Envelope.decode(data) for data in attached),
             registry=self._sources,
+            ring=self.known.ring,
         )
         _same_account(entry, manifest.account)
         if manifest.books != entry.books:
@@ -180,17 +190,6 @@ class RecordPass:
         self._manifests[manifest.account] = manifest, envelope.digest
         held = InForce(envelope.digest, manifest.effective, position)
         self.known.manifests.setdefault(manifest.account, []).append(held)
-
-    def _revocation(self, position: Position, envelope: Envelope) -> None:
-        """By the key itself, from the logging on; by an operator, from when it says."""
-        revocation = peek(KeyRevocation, envelope)
-        operators = self._trust.operators
-        signers = envelope.verify(Purpose.KEY_REVOCATION, [revocation.key, *operators])
-        moment = revocation.revoked
-        if all(key == revocation.key for key in signers):
-            moment = max(moment, position.time)
-        known = self.known.revoked
-        known[revocation.key.raw] = min(moment, known.get(revocation.key.raw, moment))
 
 
 def _same_account(entry: Entry, account: str) -> None:

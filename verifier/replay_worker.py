@@ -26,7 +26,7 @@ from marginseal.market.universe import Universe
 from marginseal.records.acceptance import SourceEvidence, check_sources
 from marginseal.records.attestation import Attestation, RuleRef
 from marginseal.records.continuity import PledgeRelease, continuity_faults
-from marginseal.records.envelope import Envelope, open_signed, peek
+from marginseal.records.envelope import Envelope, Record, peek
 from marginseal.records.manifest import Manifest
 from marginseal.records.registry import SourceRegistry, VenueRegistry
 from marginseal.records.source import PublishedStatement, SourceStatement
@@ -40,6 +40,7 @@ from verifier.replay_records import Finding, Known, Published
 from verifier.verify import Setting
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Record)
 MAX_PUBLISHED = 2**18
 _EPOCHS, _CIRCUITS, _RECORDS, _STATEMENTS, _MESSAGES = 4, 8, 256, 256, 4096
 
@@ -102,8 +103,7 @@ class Worker:
     def rebuild(self, index: int) -> tuple[bool, list[Finding]]:
         """The epoch of entry `index` built again: (whether it could be, what is wrong)."""
         try:
-            _, entry = self._records.entry(index)
-            return rebuild_epoch(self._records, self._universe, entry, self._trust), []
+            return rebuild_epoch(self._records, self._universe, index, self._trust, self._known.ring), []
         except MarginSealError as e:
             return False, [Finding(e.code, e.message, index)]
 
@@ -134,8 +134,7 @@ class Worker:
             raise PolicyError("replay.epoch", "the epoch it names is not in the log before it, rightly signed")
 
         def make() -> RiskEpoch:
-            _, entry = self._records.entry(published.position.index)
-            return open_epoch(self._records, entry, self._trust)[1]
+            return open_epoch(self._records, published.position.index, self._trust, self._known.ring)[1]
 
         return published, self._epochs.get(digest, make)
 
@@ -146,25 +145,23 @@ class Worker:
         check_claim(claim, rule, made.circuit)
         return made
 
-    def _payload(self, named: Named, digest: bytes, index: int, what: str) -> bytes:
+    def _registry(self, kind: type[R], named: Named, digest: bytes, index: int) -> R:
         at = named.get(digest)
         if at is None or at.index >= index:
+            what = kind.PURPOSE.name.lower().replace("_", "-")
             raise PolicyError(f"replay.{what}", "a registry it names is not in the log before it")
-        return self._records.entry(at.index)[1].payload
+
+        def make() -> R:
+            time, entry = self._records.entry(at.index)
+            return self._known.ring.open(kind, Envelope.decode(entry.payload), self._trust.operators, time)
+
+        return self._opened.get((kind, digest), make)
 
     def source_registry(self, digest: bytes, index: int) -> SourceRegistry:
-        def make() -> SourceRegistry:
-            data = self._payload(self._known.index.source_registries, digest, index, "source-registry")
-            return open_signed(SourceRegistry, Envelope.decode(data), self._trust.operators)
-
-        return self._opened.get(("sources", digest), make)
+        return self._registry(SourceRegistry, self._known.index.source_registries, digest, index)
 
     def venue_registry(self, digest: bytes, index: int) -> VenueRegistry:
-        def make() -> VenueRegistry:
-            data = self._payload(self._known.index.venue_registries, digest, index, "venue-registry")
-            return open_signed(VenueRegistry, Envelope.decode(data), self._trust.operators)
-
-        return self._opened.get(("venues", digest), make)
+        return self._registry(VenueRegistry, self._known.index.venue_registries, digest, index)
 
     def manifest(self, position: Position) -> Manifest:
         """One whose chain the record pass has checked."""
@@ -295,11 +292,7 @@ class _Attestation:
     def _signatures(self, attestation: Attestation) -> None:
         worker, statement = self._worker, attestation.statement
         self._require(statement.srs == worker._trust.srs, "replay.srs", "over powers that are not trusted")
-        signers = attestation.verify_signatures(worker._trust.provers)
-        at = self._position.time
-        good = [key for key in signers if not worker._known.is_revoked(key.raw, at)]
-        valid = good and not worker._known.is_revoked(statement.account_key, at)
-        self._require(bool(valid), "replay.key-revoked", "signed with a key that was revoked before it was logged")
+        worker._known.ring.accept(attestation.verify_signatures, worker._trust.provers, self._position.time)
 
     def _times(self, statement: Statement) -> None:
         at = self._position.time
@@ -334,6 +327,8 @@ class _Attestation:
             n=compiled.circuit.n,
             tiles=compiled.circuit.tiles,
             row_proofs={digest: p.row_proof for digest, p in published.items() if p.row_proof is not None},
+            ring=worker._known.ring,
+            logged=self._position.time,
         )
         setting = worker._setting
         facts = check_sources(statement, evidence, srs=setting.srs, curve=setting.curve)
@@ -342,8 +337,6 @@ class _Attestation:
             self._require(
                 sealed == said.ciphertext_digest, "replay.ciphertext", "not the sealed opening that the source signed"
             )
-            revoked = worker._known.is_revoked(registry.source(entry.source).key.raw, statement.cut_time)
-            self._require(not revoked, "replay.key-revoked", f"{entry.source}: its key was revoked before the cut")
             worker.note(entry.message_digest, said)
         self._source_sequences(statement)
 
@@ -388,6 +381,8 @@ class _Attestation:
                     previous_n=worker.rows(previous.universe),
                     registries={statement.venue_registry: venues, previous.venue_registry: older},
                     releases=releases,
+                    ring=worker._known.ring,
+                    logged=self._position.time,
                 )
             )
 

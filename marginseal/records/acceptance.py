@@ -14,7 +14,8 @@ from marginseal.algebra.curve import Curve
 from marginseal.algebra.srs import SRS
 from marginseal.errors import DecodeError, MarginSealError, PolicyError, ProofRejected
 from marginseal.records import rows
-from marginseal.records.envelope import Envelope, open_signed
+from marginseal.records.envelope import Envelope
+from marginseal.records.keychange import NO_CHANGES, KeyRing
 from marginseal.records.manifest import Manifest
 from marginseal.records.registry import RegisteredSource, SourceRegistry
 from marginseal.records.rows import RowAuthority
@@ -29,7 +30,9 @@ class SourceEvidence:
     registry, manifest   each with the digest of the envelope it was opened from; their signatures are verified
     messages             the signed source messages, by digest
     row_proofs           row-authority proofs, by digest of the message they belong to
-    n, tiles             rows of the circuit, and how many tiles the universe has at n"""
+    n, tiles             rows of the circuit, and how many tiles the universe has at n
+    ring, logged         key changes, and when the log took the attestation (None: not yet, its cut stands for it): the
+                         account's key has to be in force then, a source's at the cut"""
 
     registry: SourceRegistry
     registry_digest: bytes
@@ -39,6 +42,8 @@ class SourceEvidence:
     n: int
     tiles: int
     row_proofs: Mapping[bytes, RowAuthority] = field(default_factory=dict)
+    ring: KeyRing = NO_CHANGES
+    logged: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,9 @@ def _faults(
         yield PolicyError("accept.manifest", "the statement names another manifest or account")
     if manifest.effective > statement.cut_time:
         yield PolicyError("accept.manifest-early", "the manifest is not in force at the cut")
-    if statement.account_key not in {key.raw for key in manifest.keys}:
-        yield PolicyError("accept.account-key", "the manifest does not name the statement's account key")
+    logged = statement.cut_time if evidence.logged is None else evidence.logged
+    if statement.account_key not in {key.raw for key in evidence.ring.in_force(manifest.keys, logged)}:
+        yield PolicyError("accept.account-key", "the manifest does not name the statement's account key, or it ended")
     yield from _list_faults(statement, manifest, evidence.tiles)
     sequences: dict[tuple[str, str], int] = {}
     for entry in statement.sources:
@@ -115,7 +121,7 @@ def _message(
     if envelope.digest != entry.message_digest:
         raise ProofRejected("accept.digest", f"{_name(entry)}: another message than the one listed")
     source = evidence.registry.source(entry.source)
-    message = open_signed(SourceStatement, envelope, [source.key])
+    message = evidence.ring.open(SourceStatement, envelope, [source.key], statement.cut_time)
     terms = message.terms
     agreements = (
         ("source", (terms.source, terms.book) == (entry.source, entry.book)),

@@ -13,6 +13,7 @@ from marginseal.errors import DecodeError, PolicyError
 from marginseal.records import document
 from marginseal.records.document import MAX_INTEGER, is_name
 from marginseal.records.envelope import Envelope, open_signed, peek
+from marginseal.records.keychange import NO_CHANGES, KeyRing
 from marginseal.records.keys import PublicKey, Purpose, Role
 from marginseal.records.sealing import PUBLIC_BYTES, SealingPublicKey
 
@@ -56,11 +57,13 @@ class AccountRecord:
         )
 
 
-def open_account(envelope: Envelope, *, previous: AccountRecord | None = None) -> AccountRecord:
-    """A record signed by the key it names and, after the first, by the key before it.
+def open_account(
+    envelope: Envelope, *, previous: AccountRecord | None = None, ring: KeyRing = NO_CHANGES, logged: int = 0
+) -> AccountRecord:
+    """A record signed by the key it names and, after the first, by the key before it as `ring` has it when logged.
 
     Whether the first record is the right one is what the relying party knows: it is pinned, or read from the log.
-    DecodeError; ProofRejected signature.threshold; PolicyError account.succession."""
+    DecodeError; ProofRejected signature.threshold; PolicyError account.succession, keys.not-in-force."""
     record = peek(AccountRecord, envelope)
     open_signed(AccountRecord, envelope, [record.key])
     if previous is None:
@@ -69,4 +72,4 @@ def open_account(envelope: Envelope, *, previous: AccountRecord | None = None) -
         return record
     if (record.account, record.version) != (previous.account, previous.version + 1):
         raise PolicyError("account.succession", "account record: of another account, or not the next version")
-    return open_signed(AccountRecord, envelope, [previous.key])
+    return ring.open(AccountRecord, envelope, [previous.key], logged)

@@ -17,7 +17,8 @@ from typing import ClassVar, Self
 from marginseal.errors import DecodeError, MarginSealError, PolicyError, ProofRejected
 from marginseal.records import document
 from marginseal.records.document import MAX_INTEGER, MAX_TIME, is_name
-from marginseal.records.envelope import Envelope, open_signed, peek
+from marginseal.records.envelope import Envelope, peek
+from marginseal.records.keychange import NO_CHANGES, KeyRing
 from marginseal.records.keys import Purpose
 from marginseal.records.registry import VenueRegistry
 from marginseal.records.statement import Continuity, Kind, Release, Statement
@@ -100,11 +101,13 @@ def continuity_faults(
     previous_n: int,
     registries: Mapping[bytes, VenueRegistry],
     releases: Mapping[bytes, Envelope],
+    ring: KeyRing = NO_CHANGES,
+    logged: int = 0,
 ) -> Iterator[MarginSealError]:
     """Everything that is wrong with how `statement` follows `previous` (None: it says it is the first).
 
     n, previous_n: rows of their circuits; registries: venue registries by digest, their signatures verified; releases:
-    signed releases by digest."""
+    signed releases by digest; ring: key changes, as of the moment `logged` at which the log took the attestation."""
     if previous is None:
         if statement.continuity != Continuity.FIRST:
             yield PolicyError("continuity.predecessor", "the attestation has a predecessor, which is not given")
@@ -142,7 +145,7 @@ def continuity_faults(
         yield PolicyError("continuity.link", "linked to another pledge commitment than the predecessor's")
     for release in statement.releases:
         try:
-            _check_release(release, previous, venues, releases)
+            _check_release(release, previous, venues, releases, ring, logged)
         except (PolicyError, ProofRejected, DecodeError) as e:
             yield e
 
@@ -165,14 +168,22 @@ def check_continuity(
 
 
 def open_release(
-    envelope: Envelope, previous: Statement, venues: VenueRegistry, row: int | None = None
+    envelope: Envelope,
+    previous: Statement,
+    venues: VenueRegistry,
+    row: int | None = None,
+    *,
+    ring: KeyRing = NO_CHANGES,
+    moment: int = 0,
 ) -> PledgeRelease:
     """The release, signed by today's venue of `row` (None: its own word), of the pledge that stood in `previous`.
+
+    ring, moment   key changes, and when the venue's key has to be in force
 
     DecodeError; ProofRejected signature.threshold; PolicyError registry.unknown-row, release.row, release.statement."""
     row = peek(PledgeRelease, envelope).row if row is None else row
     venue = venues.venue(row)
-    release = open_signed(PledgeRelease, envelope, [venue.key])
+    release = ring.open(PledgeRelease, envelope, [venue.key], moment)
     if (release.venue, release.row) != (venue.id, row):
         raise PolicyError("release.row", f"row {row}: a release of another venue or row")
     if (release.account, release.statement) != (previous.account, previous.digest):
@@ -181,10 +192,15 @@ def open_release(
 
 
 def _check_release(
-    listed: Release, previous: Statement, registry: VenueRegistry, releases: Mapping[bytes, Envelope]
+    listed: Release,
+    previous: Statement,
+    registry: VenueRegistry,
+    releases: Mapping[bytes, Envelope],
+    ring: KeyRing,
+    moment: int,
 ) -> None:
     envelope = releases.get(listed.digest)
     if envelope is None or envelope.digest != listed.digest:
         raise PolicyError("release.missing", f"row {listed.row}: the venue's signed release is not at hand")
-    if open_release(envelope, previous, registry, listed.row).nonce != listed.nonce:
+    if open_release(envelope, previous, registry, listed.row, ring=ring, moment=moment).nonce != listed.nonce:
         raise PolicyError("release.row", f"row {listed.row}: a release of another nonce")

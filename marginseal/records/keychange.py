@@ -1,24 +1,32 @@
 """Rotation and revocation of keys as signed records, and the ring that follows from them.
 
 A change names the holder, the new key and the moment; the new key signs it (its holder has it), and with it either
-the key it replaces or the registry operator.  A revocation ends a key at a stated moment.  `KeyRing` takes these
-records in the order in which the log has them and answers which key of a holder was good at a moment.  A signature
-carries no proof of when it was made: those who rely on a moment take it from the log.
+the key it replaces or a risk operator.  A revocation ends a key at a stated moment.  `KeyRing` takes these records in
+the order in which the log has them.  One rule follows, for every list of keys there is (a policy's, a registry's, a
+manifest's, an oracle's):
+
+    a listed key counts within its tenure alone, and within theirs its successors count in its place
+
+so the list stays the authority: a source's successor speaks for the rows of its predecessor and no others, an account's
+signs where the manifest names its predecessor.  Keys decide; the holder's name is there for who reads the record.  A
+signature carries no proof of when it was made: those who rely on a moment take it from the log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self, TypeVar
 
-from marginseal.errors import DecodeError, PolicyError
+from marginseal.errors import DecodeError, PolicyError, ProofRejected
 from marginseal.records import document
 from marginseal.records.document import MAX_TIME, is_name
-from marginseal.records.envelope import Envelope, open_signed, peek
+from marginseal.records.envelope import Envelope, Record, open_signed, peek
 from marginseal.records.keys import PublicKey, Purpose, Role
 
 _MAX_BYTES = 4096
+R = TypeVar("R", bound=Record)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -92,86 +100,124 @@ class KeyRevocation:
 
 @dataclass(frozen=True)
 class Tenure:
-    """A holder's key from `start` until before `end`; None: still."""
+    """A key from `start` until before `end` (None: still), unix seconds.
 
-    holder: str
+    old      the key it followed, None for one that was there first
+    logged   when the log took the change; by: who signed it and might, beside the new key"""
+
     key: PublicKey
-    start: int
+    start: int = 0
     end: int | None = None
+    old: PublicKey | None = None
+    logged: int = 0
+    by: frozenset[PublicKey] = frozenset()
 
     def covers(self, moment: int) -> bool:
         return self.start <= moment and (self.end is None or moment < self.end)
 
+    def meets(self, start: int) -> bool:
+        """Whether it goes on at `start` or later."""
+        return self.end is None or (self.start < self.end and self.end > start)
+
 
 @dataclass(frozen=True)
 class KeyRing:
-    """Who held which key when.  Begin with `KeyRing.of` keys that are trusted; `apply` gives the next ring."""
+    """Which key counts in whose place, and when.  Begin with `KeyRing(operators)`; `apply` gives the next ring.
 
-    tenures: tuple[Tenure, ...] = ()
+    operators   risk operators' keys that whoever judges trusts: they, or their successors, may change and revoke any
+    tenures     of the keys that some record concerns; every other key stands for itself, always"""
 
-    @classmethod
-    def of(cls, keys: Iterable[tuple[str, PublicKey]], *, start: int = 0) -> KeyRing:
-        """Holders and their first keys.  PolicyError keys.reused if a key has two holders."""
-        ring = cls()
-        for holder, key in keys:
-            ring = ring._with(Tenure(holder, key, start))
-        return ring
+    operators: tuple[PublicKey, ...] = ()
+    tenures: dict[PublicKey, Tenure] = field(default_factory=dict)
 
-    def key_at(self, holder: str, role: Role, moment: int) -> PublicKey:
-        """The holder's key in that role at that moment.  PolicyError keys.none."""
-        for tenure in self.tenures:
-            if (tenure.holder, tenure.key.role) == (holder, role) and tenure.covers(moment):
-                return tenure.key
-        raise PolicyError("keys.none", f"{holder} has no {role} key at that time")
+    def in_force(self, keys: Iterable[PublicKey], moment: int) -> tuple[PublicKey, ...]:
+        """Those of the keys, and of their successors, that count at the moment."""
+        return tuple(key for key in self._line(keys) if key not in self.tenures or self.tenures[key].covers(moment))
 
-    def apply(self, envelope: Envelope, *, logged: int, operators: Iterable[PublicKey]) -> KeyRing:
+    def accept(self, check: Callable[[Iterable[PublicKey]], T], keys: Iterable[PublicKey], moment: int) -> T:
+        """What `check` makes of the keys in force for `keys`; what it raises where none of their line signed.
+
+        PolicyError keys.not-in-force if one did whose time had ended, or not begun."""
+        keys = tuple(keys)
+        try:
+            return check(self.in_force(keys, moment))
+        except ProofRejected:
+            check(tuple(self._line(keys)))
+            raise PolicyError("keys.not-in-force", "signed with a key that was not in force at that time") from None
+
+    def open(self, kind: type[R], envelope: Envelope, keys: Iterable[PublicKey], moment: int) -> R:
+        """As `envelope.open_signed`, under the keys in force.  DecodeError, ProofRejected, PolicyError."""
+        return self.accept(lambda given: open_signed(kind, envelope, given), keys, moment)
+
+    def _line(self, keys: Iterable[PublicKey]) -> Iterator[PublicKey]:
+        """The keys, each followed by its successors."""
+        waiting, seen = list(keys), set[PublicKey]()
+        while waiting:
+            key = waiting.pop(0)
+            if key not in seen:
+                seen.add(key)
+                yield key
+                waiting += [t.key for t in self.tenures.values() if t.old == key]
+
+    def apply(self, envelope: Envelope, *, logged: int) -> KeyRing:
         """The ring after a signed change or revocation that the log took at `logged` (unix seconds).
 
-        A change takes effect no earlier than it was logged.  A holder revokes from the logging on; only an operator
-        may date a revocation back, or a holder could disown what it signed.
-        DecodeError; ProofRejected signature.threshold; PolicyError keys.none, .reused, .overlap, .backdated."""
-        operators = tuple(key for key in operators if key.role == Role.OPERATOR)
+        A change takes effect no earlier than it was logged.  A key revokes itself from the logging on; only another
+        operator dates a revocation back, or a holder could disown what it signed.  What the key signed for since that
+        date falls with it: the successors that it alone had named.
+        DecodeError; ProofRejected signature.threshold; PolicyError keys.backdated, .reused, .overlap."""
+        operators = self.in_force(self.operators, logged)
         if envelope.payload_type == Purpose.KEY_CHANGE:
             return self._change(envelope, logged, operators)
         return self._revoke(envelope, logged, operators)
 
     def _change(self, envelope: Envelope, logged: int, operators: tuple[PublicKey, ...]) -> KeyRing:
         change = peek(KeyChange, envelope)
-        open_signed(KeyChange, envelope, [change.new])
-        open_signed(KeyChange, envelope, [change.old, *operators])
+        old = self.tenures.get(change.old, Tenure(change.old))
+        # A key that was revoked or replaced cannot name a successor: only an operator may.
+        entitled = operators if old.end is not None else (change.old, *operators)
+        envelope.verify(Purpose.KEY_CHANGE, [change.new])
+        by = frozenset(envelope.verify(Purpose.KEY_CHANGE, [key for key in entitled if key != change.new]))
         if change.effective < logged:
             raise PolicyError("keys.backdated", "a key change takes effect no earlier than it is logged")
-        current = self._current(change.holder, change.old)
-        if current.end is not None:
-            # A key that was revoked or replaced cannot name a successor: only an operator may.
-            open_signed(KeyChange, envelope, operators)
-        end = change.effective if current.end is None else min(current.end, change.effective)
-        ring = self._replace(current, replace(current, end=end))
-        return ring._with(Tenure(change.holder, change.new, change.effective))
+        if any(key.raw == change.new.raw for key in self.tenures):
+            raise PolicyError("keys.reused", "a key has one holder and one role, once")
+        if any(t.key != change.old and t.meets(change.effective) for t in self._kin(change.old)):
+            raise PolicyError("keys.overlap", f"{change.holder} would have two {change.new.role} keys at once")
+        old = replace(old, end=change.effective if old.end is None else min(old.end, change.effective))
+        new = Tenure(change.new, change.effective, None, change.old, logged, by)
+        return replace(self, tenures=self.tenures | {old.key: old, new.key: new})
+
+    def _kin(self, key: PublicKey) -> list[Tenure]:
+        """The tenures of one line: from the first key on, whatever it was followed by."""
+        while key in self.tenures and (before := self.tenures[key].old) is not None:
+            key = before
+        return [self.tenures[k] for k in self._line([key]) if k in self.tenures]
 
     def _revoke(self, envelope: Envelope, logged: int, operators: tuple[PublicKey, ...]) -> KeyRing:
         revocation = peek(KeyRevocation, envelope)
         signers = envelope.verify(Purpose.KEY_REVOCATION, [revocation.key, *operators])
-        if revocation.revoked < logged and all(key == revocation.key for key in signers):
-            raise PolicyError("keys.backdated", "only an operator dates a revocation back")
-        current = self._current(revocation.holder, revocation.key)
-        end = revocation.revoked if current.end is None else min(current.end, revocation.revoked)
-        return self._replace(current, replace(current, end=max(end, current.start)))
+        moment = revocation.revoked
+        if all(key == revocation.key for key in signers):
+            moment = max(moment, logged)
+        tenures = dict(self.tenures)
+        old = tenures.get(revocation.key, Tenure(revocation.key))
+        end = moment if old.end is None else min(old.end, moment)
+        tenures[old.key] = replace(old, end=max(end, old.start))
+        if moment < logged:
+            _strike(tenures, old.key, moment)
+        return replace(self, tenures=tenures)
 
-    def _current(self, holder: str, key: PublicKey) -> Tenure:
-        for tenure in self.tenures:
-            if tenure.holder == holder and tenure.key == key:
-                return tenure
-        raise PolicyError("keys.none", f"{holder} never had this key")
 
-    def _replace(self, old: Tenure, new: Tenure) -> KeyRing:
-        return KeyRing(tuple(new if tenure is old else tenure for tenure in self.tenures))
+def _strike(tenures: dict[PublicKey, Tenure], key: PublicKey, moment: int) -> None:
+    """Take the key's word from every change that was logged at the moment or later."""
+    for tenure in list(tenures.values()):
+        if key in tenure.by and tenure.logged >= moment:
+            left = tenure.by - {key}
+            tenures[tenure.key] = replace(tenure, by=left, end=tenure.end if left else tenure.start)
+            if not left:
+                _strike(tenures, tenure.key, 0)
 
-    def _with(self, tenure: Tenure) -> KeyRing:
-        if any(tenure.key.raw == other.key.raw for other in self.tenures):
-            raise PolicyError("keys.reused", "a key has one holder and one role, once")
-        for other in self.tenures:
-            same = (other.holder, other.key.role) == (tenure.holder, tenure.key.role)
-            if same and (other.end is None or (other.start < other.end and other.end > tenure.start)):
-                raise PolicyError("keys.overlap", f"{tenure.holder} would have two {tenure.key.role} keys at once")
-        return KeyRing((*self.tenures, tenure))
+
+NO_CHANGES = KeyRing()
+"""The ring of who knows of no change: every key stands for itself, always."""

@@ -17,7 +17,8 @@ from typing import ClassVar, Self
 from marginseal.errors import DecodeError, MarginSealError, PolicyError
 from marginseal.records import document
 from marginseal.records.document import MAX_INTEGER, MAX_TIME, is_name
-from marginseal.records.envelope import Envelope, open_signed, peek
+from marginseal.records.envelope import Envelope, peek
+from marginseal.records.keychange import NO_CHANGES, KeyRing
 from marginseal.records.keys import PublicKey, Purpose, Role
 from marginseal.records.registry import SourceRegistry
 
@@ -142,27 +143,30 @@ def open_manifest(
     previous: tuple[Manifest, bytes] | None,
     releases: Iterable[Envelope] = (),
     registry: SourceRegistry | None = None,
+    ring: KeyRing = NO_CHANGES,
 ) -> Manifest:
     """A manifest that may follow `previous` (the manifest before it, and its digest) in the log.
 
     The first is signed by a key of its own and takes effect when it says; it must be the account's known first.  A
     later one is signed by a key of its predecessor, takes effect `delay_s` or more after it was logged, and for every
     book that is gone `releases` hold the source's signature, under the registry, on its leaving the predecessor.
-    DecodeError; ProofRejected signature.threshold; PolicyError manifest.succession, .too-soon, .book-gone."""
+    Every key has to be in force in `ring` when the log took the manifest.
+    DecodeError; ProofRejected signature.threshold; PolicyError manifest.succession, .too-soon, .book-gone,
+    keys.not-in-force."""
     manifest = peek(Manifest, envelope)
     if previous is None:
         if manifest.version != 1:
             raise PolicyError("manifest.succession", "not the first manifest, and its predecessor is not given")
-        return open_signed(Manifest, envelope, manifest.keys)
+        return ring.open(Manifest, envelope, manifest.keys, logged)
     before, digest = previous
-    open_signed(Manifest, envelope, before.keys)
+    ring.open(Manifest, envelope, before.keys, logged)
     if (manifest.account, manifest.version, manifest.previous) != (before.account, before.version + 1, digest):
         raise PolicyError("manifest.succession", "a manifest of another account, or not the next one")
     if manifest.effective < max(logged + delay_s, before.effective):
         raise PolicyError("manifest.too-soon", f"changes of a manifest take effect {delay_s} s after they are logged")
     gone = set(before.books) - set(manifest.books)
     if gone:
-        gone -= _released(releases, registry, manifest.account, digest)
+        gone -= _released(releases, registry, manifest.account, digest, ring, logged)
     if gone:
         source, book = min(gone)
         raise PolicyError("manifest.book-gone", f"book {book} leaves without the signature of {source}")
@@ -170,7 +174,12 @@ def open_manifest(
 
 
 def _released(
-    releases: Iterable[Envelope], registry: SourceRegistry | None, account: str, manifest: bytes
+    releases: Iterable[Envelope],
+    registry: SourceRegistry | None,
+    account: str,
+    manifest: bytes,
+    ring: KeyRing,
+    moment: int,
 ) -> set[tuple[str, str]]:
     """The books that their sources let go from that manifest of the account, under the keys of the registry.
 
@@ -183,7 +192,7 @@ def _released(
         with contextlib.suppress(MarginSealError):
             claimed = peek(SourceRelease, envelope)
             if (claimed.account, claimed.manifest) == (account, manifest):
-                release = open_signed(SourceRelease, envelope, [registry.source(claimed.source).key])
+                release = ring.open(SourceRelease, envelope, [registry.source(claimed.source).key], moment)
                 out.add((release.source, release.book))
     return out
 

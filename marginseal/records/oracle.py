@@ -26,7 +26,8 @@ from marginseal.market.snapshot import MAX_AGE_S, Index, Quote, Snapshot
 from marginseal.market.universe import Instrument, Universe
 from marginseal.records import document
 from marginseal.records.document import MAX_TIME, Members, is_name
-from marginseal.records.envelope import Envelope, open_signed, peek
+from marginseal.records.envelope import Envelope, peek
+from marginseal.records.keychange import NO_CHANGES, KeyRing
 from marginseal.records.keys import PublicKey, Purpose, Role
 
 MAX_ORACLES = 64
@@ -124,7 +125,8 @@ class OraclePolicy:
     venues         so many distinct venues among them         window_s       reports are at most this old, 1..86,400 s
     deviation      permille of the median (an option's mark: of its scale, the index or one unit; a volatility:
                    thousandths), 1..1000
-    confidence     permille: the widest interval that the agreeing reports may claim, 0..1000"""
+    confidence     permille: the widest interval that the agreeing reports may claim, 0..1000
+    ring           changes of these keys: the one in force at the snapshot's time has to have signed"""
 
     oracles: Mapping[str, PublicKey]
     threshold: int
@@ -132,6 +134,7 @@ class OraclePolicy:
     window_s: int
     deviation: int
     confidence: int
+    ring: KeyRing = NO_CHANGES
 
     def __post_init__(self) -> None:
         count = len(self.oracles)
@@ -156,7 +159,7 @@ def open_reports(
         oracle = peek(OracleReport, envelope).oracle
         if oracle not in policy.oracles:
             raise PolicyError("oracle.unknown", f"{oracle!r} is not an oracle of this policy")
-        reports.append(open_signed(OracleReport, envelope, [policy.oracles[oracle]]))
+        reports.append(policy.ring.open(OracleReport, envelope, [policy.oracles[oracle]], time))
     if any(a.oracle.encode() >= b.oracle.encode() for a, b in pairwise(reports)):
         raise PolicyError("oracle.order", "reports are strictly increasing by oracle: one of each")
     for report in reports:

@@ -390,7 +390,7 @@ def test_10_a_prover_whose_key_was_revoked(world: World, fund: Fund, tmp_path: P
     publish_record(world.log, LogKind.KEY_REVOCATION, revocation, now=world.now)
     world.now += 60
     fund.attest()
-    assert auditor_says(world, tmp_path) == ["replay.key-revoked"]
+    assert auditor_says(world, tmp_path) == ["keys.not-in-force"]
 
 
 def test_10_an_entry_that_says_something_else(world: World, fund: Fund, tmp_path: Path) -> None:
