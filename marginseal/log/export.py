@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import shutil
 import tempfile
+from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from marginseal import __version__
@@ -16,9 +19,10 @@ from marginseal.log.log import Log
 from marginseal.log.merkle import CompactTree
 
 
-def export_bundle(log: Log, path: Path, *, progress: Progress | None = None) -> Description:
+def export_bundle(log: Log, path: Path, *, seen: Sequence[bytes] = (), progress: Progress | None = None) -> Description:
     """Write the log up to its newest checkpoint as a bundle at `path`, which appears whole or not at all.
 
+    seen: signed checkpoints from elsewhere, which go in with the log's own: whether they fit is for the reader to find.
     InputError bundle.exists, log.no-checkpoint, file.unwritable."""
     last = log.last_checkpoint()
     if last is None:
@@ -29,7 +33,7 @@ def export_bundle(log: Log, path: Path, *, progress: Progress | None = None) -> 
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         try:
-            description = _write(log, last.number, Checkpoint.of(last.note), partial, progress)
+            description = _write(log, last.number, Checkpoint.of(last.note), partial, seen, progress)
             partial.chmod(0o755)
             partial.rename(path)
         except BaseException:
@@ -40,7 +44,9 @@ def export_bundle(log: Log, path: Path, *, progress: Progress | None = None) -> 
     return description
 
 
-def _write(log: Log, number: int, last: Checkpoint, folder: Path, progress: Progress | None) -> Description:
+def _write(
+    log: Log, number: int, last: Checkpoint, folder: Path, seen: Sequence[bytes], progress: Progress | None
+) -> Description:
     (folder / "objects").mkdir()
     written = offset = 0
     tree = CompactTree()
@@ -59,15 +65,19 @@ def _write(log: Log, number: int, last: Checkpoint, folder: Path, progress: Prog
     if (tree.size, tree.root()) != (last.size, last.root):
         raise StorageError("log.damaged", "the entries in the store do not lead to its newest checkpoint")
     checkpoints = 0
+    own = takewhile(lambda c: c.number <= number, log.checkpoints())
     with open(folder / "checkpoints.bin", "wb") as notes:
-        for checkpoint in log.checkpoints():
-            if checkpoint.number > number:
-                break
-            notes.write(len(checkpoint.note).to_bytes(4, "big") + checkpoint.note)
+        for note in heapq.merge((c.note for c in own), sorted(set(seen), key=_age), key=_age):
+            notes.write(len(note).to_bytes(4, "big") + note)
             checkpoints += 1
     found = Description("marginseal", __version__, log.origin, last.size, checkpoints, written, last.root)
     (folder / "bundle.json").write_bytes(found.encode())
     return found
+
+
+def _age(note: bytes) -> tuple[int, int]:
+    checkpoint = Checkpoint.of(note)
+    return checkpoint.size, checkpoint.time or 0
 
 
 def _write_object(log: Log, folder: Path, digest: bytes) -> int:

@@ -191,10 +191,10 @@ class Log:
                 return _same_attestation(snapshot, entry.account, entry.sequence, entry.encode())
             return snapshot.index_of(entry.digest)
 
-    def head(self, account: str) -> Position | None:
-        """The newest attestation of an account."""
+    def head(self, account: str, size: int = _ALL) -> Position | None:
+        """The newest attestation of an account, among the first `size` entries."""
         with self.storage.read() as snapshot:
-            return snapshot.head(account, _ALL)
+            return snapshot.head(account, size)
 
     def attestation(self, account: str, sequence: int) -> Position | None:
         """One attestation of an account."""
