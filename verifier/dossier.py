@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class LoggedRecord:
-    """A signed record, the receipt that shows when the log took it, and (of a manifest) the source releases it needs.
+    """What the log holds (a signed record, an attestation), the receipt that shows when it took it, and the releases
+    that go with it: of a manifest the sources', of an attestation the venues'.
 
-    The receipt is under the same checkpoint as the attestation's: records of two trees decide nothing."""
+    The receipt is under the same checkpoint as the newest attestation's: records of two trees decide nothing."""
 
     envelope: bytes
     receipt: bytes
@@ -20,33 +21,38 @@ class LoggedRecord:
 class Dossier:
     """attestation, receipt, head   the attestation, its inclusion in the log, and the log's head of the account
     consistency      proof that the receipt's checkpoint extends the one the venue saw last; empty for a first
-    epoch, epoch_record, source_registry, venue_registry   what the statement names
+    epoch, epoch_record, source_registry, venue_registry   what the statement names; epoch: the matrix itself
     newer_epochs     epoch records that the log took since
+    keys             changes and revocations of keys, all that the log has
     manifests        the account's chain, oldest first, up to the newest the log has
     messages         published source messages (envelopes); row_proofs: row-authority proofs by message digest
     pledge           the opening the owner gave this venue, or None
-    previous         the predecessor attestation, with the epoch and the venue registry it names; None for a first one
+    chain            the attestations before it, oldest first, back to the one the venue accepted last, or to the first,
+                     or as far as the venue's policy goes; epochs (with their records) and venue registries that they
+                     name and the newest does not
     releases         signed pledge releases that the statement lists
     universe, snapshot, reports   what the epoch's prices were made from, for a policy that names oracles
 
-    Public records come from the log, not from the account: who may leave out a newer epoch or manifest may choose."""
+    Public records come from the log, not from the account: who may leave out a newer epoch, a manifest or the
+    revocation of a key may choose."""
 
     attestation: bytes
     epoch: bytes
-    epoch_record: bytes
-    source_registry: bytes
-    venue_registry: bytes
+    epoch_record: LoggedRecord
+    source_registry: LoggedRecord
+    venue_registry: LoggedRecord
     manifests: tuple[LoggedRecord, ...]
     messages: tuple[bytes, ...]
     receipt: bytes
     head: bytes
     consistency: tuple[bytes, ...] = ()
     newer_epochs: tuple[LoggedRecord, ...] = ()
+    keys: tuple[LoggedRecord, ...] = ()
     row_proofs: tuple[tuple[bytes, bytes], ...] = ()
     pledge: bytes | None = None
-    previous: bytes | None = None
-    previous_epoch: bytes | None = None
-    previous_venue_registry: bytes | None = None
+    chain: tuple[LoggedRecord, ...] = ()
+    chain_epochs: tuple[tuple[bytes, LoggedRecord], ...] = ()
+    chain_venue_registries: tuple[LoggedRecord, ...] = ()
     releases: tuple[bytes, ...] = ()
     universe: bytes | None = None
     snapshot: bytes | None = None

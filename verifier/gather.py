@@ -1,13 +1,15 @@
 """The dossier of an account's newest attestation, out of a log at hand: everything public that a decision needs.
 
-What the account itself hands over (the opening of the venue's pledge) comes in as bytes.  A venue that reads the log of
-a service does the same through its API.  Nothing is verified here: `decide` does that.
+The log is the desk's own, or a mirror of a service's (`marginseal.log.mirror`): `Reading` is what of it is asked for.
+What the account itself hands over (the opening of the venue's pledge) comes in as bytes.  Nothing is verified here:
+`decide` does that.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from functools import cached_property
 
 from marginseal.errors import InputError, MarginSealError
 from marginseal.log.checkpoint import Checkpoint
@@ -17,85 +19,134 @@ from marginseal.log.receipt import Receipt
 from marginseal.records.attestation import Attestation
 from marginseal.records.source import PublishedStatement
 from marginseal.records.statement import Statement
+from verifier.accepted import Accepted
 from verifier.dossier import Dossier, LoggedRecord
 from verifier.replay_epoch import epoch_objects
-from verifier.replay_index import Index, LogRecords, Position
+from verifier.replay_index import Index, Position, Reading
 
 _MAX_PUBLISHED = 2**18
 
 
-def gather(
-    log: Log, account: str, *, now: int, pledge: bytes | None = None, seen: Checkpoint | None = None, max_age_s: int = 0
-) -> Dossier:
-    """seen: the checkpoint the venue used last.  InputError log.no-account, gather.unknown for what the log lacks."""
+def newest_of(log: Log, account: str, *, now: int, max_age_s: int = 0) -> tuple[bytes, bytes]:
+    """(checkpoint, head of the account) of a log that signs for itself.  InputError log.no-account."""
     receipt, head = log.newest(account, now=now, max_age_s=max_age_s)
-    shown = Receipt.decode(receipt)
-    size = Checkpoint.of(shown.note).size
-    records = LogRecords(log)
-    index = Index.of(records, size)
-    _, entry = records.entry(shown.index)
-    statement = Attestation.decode(entry.payload).statement
-    collected = _Collected(records, index, entry)
+    return Receipt.decode(receipt).note, head
 
-    def logged(at: Position, releases: tuple[bytes, ...] = ()) -> LoggedRecord:
-        _, found = records.entry(at.index)
-        return LoggedRecord(found.payload, log.receipt(at.index, shown.note), releases)
 
-    left = tuple(records.entry(at.index)[1].payload for at in index.source_releases.get(account, []))
-    epoch_at = _at(index.epochs.get(statement.epoch), "epoch")
-    record = records.entry(epoch_at.index)[1]
-    newer = [at for digest, at in index.epochs.items() if at.index > epoch_at.index and digest != statement.epoch]
-    previous = collected.previous(log, statement)
-    universe = index.universes.get(statement.universe)
-    prices = epoch_objects(records, record, statement.epoch)
-    published = list(collected.published(statement))
+def gather(
+    reading: Reading,
+    account: str,
+    note: bytes,
+    head: bytes,
+    *,
+    chain_limit: int,
+    accepted: Accepted | None = None,
+    pledge: bytes | None = None,
+    seen: Checkpoint | None = None,
+) -> Dossier:
+    """Of the tree under the checkpoint `note`, with the log's own word for the account's newest, `head`.
+
+    chain_limit, accepted   how many attestations before the newest to add, and the one at which to stop before that
+    seen                    the checkpoint the venue used last
+    InputError log.no-account, gather.unknown for what the log lacks, log.range for a checkpoint it does not reach."""
+    found = _Gathering(reading, account, note)
+    statement, entry = found.statement, found.entry
+    newer = [at for at in found.index.epochs.values() if found.epoch_at.index < at.index < found.at]
+    links = list(found.chain(chain_limit, accepted))
+    named = [Attestation.decode(link.envelope).statement for link in links]
+    prices = epoch_objects(reading, reading.entry(found.epoch_at.index)[1], statement.epoch)
+    universe = found.index.universes.get(statement.universe)
+    published = list(found.published(entry, statement))
     return Dossier(
         attestation=entry.payload,
-        epoch=records.object(statement.epoch),
-        epoch_record=record.payload,
-        source_registry=collected.payload(index.source_registries.get(statement.source_registry), "source registry"),
-        venue_registry=collected.payload(index.venue_registries.get(statement.venue_registry), "venue registry"),
-        manifests=tuple(
-            logged(at, (*collected.attached(at), *left)) for at in index.manifests.get(account, ()) if at.index < size
-        ),
+        epoch=reading.object(statement.epoch),
+        epoch_record=found.logged(found.epoch_at),
+        source_registry=found.named(found.index.source_registries, statement.source_registry, "source registry"),
+        venue_registry=found.named(found.index.venue_registries, statement.venue_registry, "venue registry"),
+        manifests=tuple(found.manifest(at) for at in found.index.manifests.get(account, ()) if at.index < found.size),
         messages=tuple(p.message.encode() for p in published),
-        receipt=receipt,
+        receipt=reading.receipt(found.at, note),
         head=head,
-        consistency=_consistency(log, seen, size),
-        newer_epochs=tuple(logged(at) for at in newer if at.index < shown.index),
+        consistency=reading.consistency(seen.size, found.size)
+        if seen is not None and 0 < seen.size < found.size
+        else (),
+        newer_epochs=tuple(map(found.logged, newer)),
+        keys=tuple(found.logged(at) for at in found.index.keys if at.index < found.size),
         row_proofs=tuple((p.message.digest, p.row_proof.encode()) for p in published if p.row_proof is not None),
         pledge=pledge,
-        previous=None if previous is None else previous.data,
-        previous_epoch=None if previous is None else records.object(previous.statement.epoch),
-        previous_venue_registry=None
-        if previous is None
-        else collected.payload(index.venue_registries.get(previous.statement.venue_registry), "venue registry"),
-        releases=tuple(collected.releases(statement)),
-        universe=None if universe is None else records.entry(universe.index)[1].payload,
+        chain=tuple(links),
+        chain_epochs=tuple(
+            (reading.object(digest), found.named(found.index.epochs, digest, "epoch"))
+            for digest in dict.fromkeys(s.epoch for s in named)
+            if digest != statement.epoch
+        ),
+        chain_venue_registries=tuple(
+            found.named(found.index.venue_registries, digest, "venue registry")
+            for digest in dict.fromkeys(s.venue_registry for s in named)
+            if digest != statement.venue_registry
+        ),
+        releases=tuple(found.releases(entry, statement)),
+        universe=None if universe is None else reading.entry(universe.index)[1].payload,
         snapshot=prices.snapshot,
         reports=prices.reports,
     )
 
 
-class _Collected:
-    """Objects that entries depend on, told apart by what they are."""
+class _Gathering:
+    """The tree under one checkpoint, and the account's newest attestation in it."""
 
-    def __init__(self, records: LogRecords, index: Index, entry: Entry) -> None:
-        self._records, self._index, self._entry = records, index, entry
+    def __init__(self, reading: Reading, account: str, note: bytes) -> None:
+        self._reading, self._account, self._note = reading, account, note
+        self.size = Checkpoint.of(note).size
+        at = reading.newest(account, self.size)
+        if at is None:
+            raise InputError("log.no-account", "the log holds no attestation of this account")
+        self.at = at
+        self.entry = reading.entry(at)[1]
+        self.statement = Attestation.decode(self.entry.payload).statement
 
-    def payload(self, at: Position | None, what: str) -> bytes:
-        return self._records.entry(_at(at, what).index)[1].payload
+    @cached_property
+    def index(self) -> Index:
+        return self._reading.index(self.size)
 
-    def attached(self, at: Position) -> list[bytes]:
-        return [self._records.object(digest) for digest in self._records.entry(at.index)[1].dependencies]
+    @cached_property
+    def epoch_at(self) -> Position:
+        return self._at(self.index.epochs, self.statement.epoch, "epoch")
 
-    def previous(self, log: Log, statement: Statement) -> Attestation | None:
-        position = log.attestation(statement.account, statement.sequence - 1)
-        return None if position is None else Attestation.decode(log.entry(position.index)[1].payload)
+    def _at(self, named: dict[bytes, Position], digest: bytes, what: str) -> Position:
+        if digest not in named:
+            raise InputError("gather.unknown", f"the log holds no {what} that a statement names")
+        return named[digest]
 
-    def published(self, statement: Statement) -> Iterator[PublishedStatement]:
+    def logged(self, at: Position, releases: tuple[bytes, ...] = ()) -> LoggedRecord:
+        payload = self._reading.entry(at.index)[1].payload
+        return LoggedRecord(payload, self._reading.receipt(at.index, self._note), releases)
+
+    def named(self, named: dict[bytes, Position], digest: bytes, what: str) -> LoggedRecord:
+        return self.logged(self._at(named, digest, what))
+
+    def manifest(self, at: Position) -> LoggedRecord:
+        """With the sources' releases that the log had before it, and those that came with it."""
+        before = [x for x in self.index.source_releases.get(self._account, ()) if x.index < at.index]
+        logged = [self._reading.entry(x.index)[1].payload for x in before]
+        attached = [self._reading.object(digest) for digest in self._reading.entry(at.index)[1].dependencies]
+        return self.logged(at, (*attached, *logged))
+
+    def chain(self, limit: int, accepted: Accepted | None) -> Iterator[LoggedRecord]:
+        """The attestations before the newest that decide verifies, oldest first."""
+        last = self.statement.sequence
+        known = 1 if accepted is None or accepted.expires <= self.statement.cut_time else accepted.sequence
+        for sequence in range(max(1, known, last - limit), last):
+            at = self._reading.attestation(self._account, sequence)
+            if at is None or at >= self.at:
+                raise InputError("gather.unknown", "the log's chain of the account has a gap")
+            entry = self._reading.entry(at)[1]
+            releases = tuple(self.releases(entry, Attestation.decode(entry.payload).statement))
+            yield LoggedRecord(entry.payload, self._reading.receipt(at, self._note), releases)
+
+    def published(self, entry: Entry, statement: Statement) -> Iterator[PublishedStatement]:
         wanted = {e.message_digest for e in statement.sources}
-        for data in self._objects(_MAX_PUBLISHED):
+        for data in self._small(entry, statement):
             try:
                 found = PublishedStatement.decode(data)
             except MarginSealError:
@@ -103,26 +154,15 @@ class _Collected:
             if found.message.digest in wanted:
                 yield found
 
-    def releases(self, statement: Statement) -> Iterator[bytes]:
+    def releases(self, entry: Entry, statement: Statement) -> Iterator[bytes]:
         wanted = {release.digest for release in statement.releases}
-        for data in self._objects(_MAX_PUBLISHED):
+        for data in self._small(entry, statement) if wanted else ():
             if hashlib.sha256(data).digest() in wanted:
                 yield data
 
-    def _objects(self, limit: int) -> Iterator[bytes]:
-        for digest in self._entry.dependencies:
-            data = self._records.object(digest)
-            if len(data) <= limit:
+    def _small(self, entry: Entry, statement: Statement) -> Iterator[bytes]:
+        """What an attestation depends on but its epoch, as far as it can be a statement or a release."""
+        for digest in entry.dependencies:
+            data = b"" if digest == statement.epoch else self._reading.object(digest)
+            if 0 < len(data) <= _MAX_PUBLISHED:
                 yield data
-
-
-def _at(position: Position | None, what: str) -> Position:
-    if position is None:
-        raise InputError("gather.unknown", f"the log holds no {what} that the statement names")
-    return position
-
-
-def _consistency(log: Log, seen: Checkpoint | None, size: int) -> tuple[bytes, ...]:
-    if seen is None or not 0 < seen.size < size:
-        return ()
-    return tuple(log.consistency(seen.size, size))

@@ -24,9 +24,9 @@ from marginseal.records.statement import Tier
 
 FORMAT = "marginseal-policy-1"
 _KEYS = (
-    "accounts", "coherence_window_s", "currency", "epoch_lag_s", "epoch_max_age_s", "format", "hold", "listed_as",
-    "log", "manifest_delay_s", "min_life_s", "minimum_pledge_ticks", "operators", "oracles", "provers", "registries",
-    "rules", "sources", "srs", "tick", "venue",
+    "accounts", "chain_limit", "coherence_window_s", "currency", "epoch_lag_s", "epoch_max_age_s", "format", "hold",
+    "listed_as", "log", "manifest_delay_s", "min_life_s", "minimum_pledge_ticks", "operators", "oracles", "provers",
+    "registries", "rules", "sources", "srs", "tick", "venue",
 )  # fmt: skip
 _LOG_KEYS = ("keys", "max_age_s", "origin", "threshold", "witnesses")
 _ORACLE_KEYS = ("confidence", "deviation", "keys", "threshold", "venues", "window_s")
@@ -78,6 +78,7 @@ class Policy:
     minimum_pledge_ticks  least pledge it bothers with
     epoch_max_age_s       oldest epoch; coherence_window_s: largest distance of cut and epoch
     min_life_s            least time to expiry
+    chain_limit           how many attestations before the newest it verifies at most, where it accepted none of them
     log_max_age_s         how old a checkpoint may be"""
 
     venue: str
@@ -95,6 +96,7 @@ class Policy:
     epoch_max_age_s: int
     coherence_window_s: int
     min_life_s: int
+    chain_limit: int
     log_max_age_s: int
 
     def accepts(self, name: str, parameters: bytes, tier: Tier) -> bool:
@@ -147,6 +149,7 @@ def parse_policy(data: bytes) -> Policy:
             epoch_max_age_s=top.integer("epoch_max_age_s", 1),
             coherence_window_s=top.integer("coherence_window_s"),
             min_life_s=top.integer("min_life_s"),
+            chain_limit=top.integer("chain_limit", 1, 4096),
             log_max_age_s=log.integer("max_age_s", 1),
         )
     except DecodeError as e:

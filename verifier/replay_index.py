@@ -10,7 +10,7 @@ verified here; a payload that cannot be read is under no name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -46,11 +46,31 @@ class Records(Protocol):
         """The object with this SHA-256.  InputError log.no-object."""
 
 
-class LogRecords:
-    """`Records` of a log in its store."""
+class Reading(Records, Protocol):
+    """A log that can also say where attestations are, and show under a checkpoint what it holds."""
 
-    def __init__(self, log: Log) -> None:
-        self._log = log
+    def newest(self, account: str, size: int) -> int | None:
+        """The entry of the account's newest attestation among the first `size`."""
+
+    def attestation(self, account: str, sequence: int) -> int | None:
+        """The entry of one attestation of the account."""
+
+    def receipt(self, index: int, note: bytes) -> bytes:
+        """Of an entry under a signed checkpoint.  InputError log.range, ProofRejected log.inclusion."""
+
+    def consistency(self, first: int, second: int) -> tuple[bytes, ...]:
+        """The proof that the tree of `second` entries extends that of `first`.  InputError log.range."""
+
+    def index(self, size: int) -> Index:
+        """Where the first `size` entries hold what statements name; it may know of later ones too."""
+
+
+class LogRecords:
+    """`Reading` of a log in its store.  fetch: an object that the store lacks, from where the log is mirrored."""
+
+    def __init__(self, log: Log, fetch: Callable[[bytes], bytes] | None = None) -> None:
+        self._log, self._fetch = log, fetch or log.get_object
+        self._index, self._indexed = Index(), 0
 
     def size(self) -> int:
         return self._log.size()
@@ -63,7 +83,27 @@ class LogRecords:
             yield Position(stored.index, stored.time), Entry.decode(stored.data)
 
     def object(self, digest: bytes) -> bytes:
-        return self._log.get_object(digest)
+        return self._fetch(digest)
+
+    def newest(self, account: str, size: int) -> int | None:
+        at = self._log.head(account, size)
+        return None if at is None else at.index
+
+    def attestation(self, account: str, sequence: int) -> int | None:
+        at = self._log.attestation(account, sequence)
+        return None if at is None else at.index
+
+    def receipt(self, index: int, note: bytes) -> bytes:
+        return self._log.receipt(index, note)
+
+    def consistency(self, first: int, second: int) -> tuple[bytes, ...]:
+        return tuple(self._log.consistency(first, second))
+
+    def index(self, size: int) -> Index:
+        if self._indexed < size:
+            self._index.read(self, self._indexed, size)
+            self._indexed = size
+        return self._index
 
 
 class BundleRecords:
@@ -128,11 +168,8 @@ class Index:
             case LogKind.KEY_CHANGE | LogKind.KEY_REVOCATION:
                 self.keys.append(position)
 
-    @classmethod
-    def of(cls, records: Records, stop: int | None = None) -> Index:
-        """Of the first `stop` entries; all of them by default."""
-        index = cls()
-        for position, entry in records.items(0, records.size() if stop is None else stop):
+    def read(self, records: Records, start: int, stop: int) -> None:
+        """Take entries start .. stop - 1 in."""
+        for position, entry in records.items(start, stop):
             if entry.kind != ATTESTATION:
-                index.add(position, entry)
-        return index
+                self.add(position, entry)

@@ -38,11 +38,13 @@ def verdict(desk: Desk, venue: str, policy_path: Path, pledge: Path | None, now:
     """The verdict's document.  InputError policy.*, log.none, log.no-account; PolicyError decide.venue."""
     from marginseal.files import read_bytes
     from marginseal.log.memory import CheckpointMemory
-    from marginseal.log.receipt import Receipt
     from marginseal.records.account import open_account
+    from marginseal.records.attestation import Attestation
+    from verifier.accepted import Accepted, AcceptedMemory
     from verifier.decide import decide as judge
-    from verifier.gather import gather
+    from verifier.gather import gather, newest_of
     from verifier.policy import parse_policy
+    from verifier.replay_index import LogRecords
 
     policy = parse_policy(read_bytes(policy_path, limit=2**22, what="policy"))
     if policy.venue != venue:
@@ -53,11 +55,17 @@ def verdict(desk: Desk, venue: str, policy_path: Path, pledge: Path | None, now:
     memory = CheckpointMemory(desk.root / "log" / f"seen.{venue}", policy.trust.log)
     seen = memory.last()
     log = open_log(desk)
-    before = None if seen is None else seen.checkpoint
-    dossier = gather(log, account, now=now, pledge=opening, seen=before, max_age_s=policy.log_max_age_s)
-    found = judge(dossier, policy, now=now, seen=seen)
+    remembered = AcceptedMemory(memory.path.with_name(f"accepted.{venue}"))
+    accepted = remembered.last(account)
+    note, head = newest_of(log, account, now=now, max_age_s=policy.log_max_age_s)
+    dossier = gather(
+        LogRecords(log), account, note, head, chain_limit=policy.chain_limit, accepted=accepted, pledge=opening,
+        seen=None if seen is None else seen.checkpoint,
+    )  # fmt: skip
+    found = judge(dossier, policy, now=now, seen=seen, accepted=accepted)
     if found.accepted:
-        memory.advance(policy.trust.log.verify(Receipt.decode(dossier.receipt).note), dossier.consistency)
+        memory.advance(policy.trust.log.verify(note), dossier.consistency)
+        remembered.store(account, Accepted.of(Attestation.decode(dossier.attestation).statement))
     return found.document()
 
 

@@ -254,6 +254,7 @@ def policy_document(desk: Desk, venue: str, *, prover: PublicKey, log_key: Verif
         "epoch_lag_s": 600,
         "coherence_window_s": 600,
         "min_life_s": 60,
+        "chain_limit": 16,
         "manifest_delay_s": 86_400,
         "log": {
             "origin": log_key.name,

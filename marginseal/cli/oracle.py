@@ -3,7 +3,7 @@
 An oracle publishes its report by itself; the log notes when it was there.  Whoever makes a snapshot takes k of n
 reports out of the log (`snapshot`); anyone sees for a logged epoch which reports its operator had before him, which
 he took, and whether all of them together would have made another snapshot (`available`).  Whose reports count is the
-policy's `oracles` (docs/formats.md); the log is copied and its root recomputed (`remote.LogCopy`).
+policy's `oracles` (docs/formats.md); the log is mirrored and its root recomputed (`marginseal.log.mirror`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import typer
 from marginseal.cli.desk import Desk
 from marginseal.cli.log import At, moment
 from marginseal.cli.output import AsJson, emit, utc
-from marginseal.cli.remote import CARD, CaFile, Card, CardFile, LogCopy, Url, connected, find_card
+from marginseal.cli.remote import CARD, CaFile, Card, CardFile, Url, connected, find_card, mirrored
 from marginseal.errors import InputError, MarginSealError, PolicyError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from marginseal.records.oracle import OraclePolicy
     from marginseal.records.report_note import ReportNote
     from verifier.policy import Policy
+    from verifier.replay_index import LogRecords
 
 app = typer.Typer(help="Oracle reports: sign, publish, make a snapshot, see what was left out.", no_args_is_help=True)
 MAX_REPORT_BYTES = 32 * 2**20
@@ -113,9 +114,9 @@ def snapshot(
 
     place, rules = Desk(desk), _policy(policy)
     oracles, universe, when = _oracles(rules), place.universe(), moment(at)
-    with connected(_service(place, url, ca, card)) as client:
-        copy = LogCopy(client, rules.trust.log)
-        copy.sync()
+    with connected(_service(place, url, ca, card)) as client, mirrored(client, rules.trust.log) as visit:
+        visit.mirror.sync()
+        copy = visit.reading
         found = newest(available(copy, oracles, universe, when))
         chosen = [f for f in found if only is None or f[1].oracle in only]
         envelopes = [reported(copy, note) for _, note in chosen]
@@ -155,9 +156,9 @@ def available_(
     digest = None if epoch is None else parse_hex(epoch, 32)
     if epoch is not None and digest is None:
         raise InputError("oracle.epoch", "an epoch is named by its digest, 64 lower-case hexadecimal digits")
-    with connected(_service(place, url, ca, card)) as client:
-        copy = LogCopy(client, rules.trust.log)
-        copy.sync()
+    with connected(_service(place, url, ca, card)) as client, mirrored(client, rules.trust.log) as visit:
+        visit.mirror.sync()
+        copy = visit.reading
         if digest is None:
             found = available(copy, oracles, place.universe(), int(time.time()))
             body: dict[str, Any] = {"reports": [_shown(at, note) for at, note in found]}
@@ -181,7 +182,7 @@ Found = tuple[Any, "ReportNote"]
 
 
 def available(
-    copy: LogCopy, oracles: OraclePolicy, universe: Universe, when: int, before: int | None = None
+    copy: LogRecords, oracles: OraclePolicy, universe: Universe, when: int, before: int | None = None
 ) -> list[Found]:
     """The notes of reports by these oracles from which a snapshot at `when` could be made, in the order of the log.
 
@@ -221,13 +222,13 @@ def newest(found: list[Found]) -> list[Found]:
     return sorted(kept.values(), key=lambda one: one[1].oracle.encode())
 
 
-def reported(copy: LogCopy, note: ReportNote) -> Envelope:
+def reported(copy: LogRecords, note: ReportNote) -> Envelope:
     from marginseal.records.envelope import Envelope
 
     return Envelope.decode(copy.object(note.report))
 
 
-def choice(copy: LogCopy, rules: Policy, oracles: OraclePolicy, epoch: bytes) -> dict[str, Any]:
+def choice(copy: LogRecords, rules: Policy, oracles: OraclePolicy, epoch: bytes) -> dict[str, Any]:
     """What the operator of a logged epoch had before him, and what he made of it.
 
     PolicyError oracle.epoch when the log holds no such epoch, or none with its snapshot; ProofRejected signature.*"""
@@ -236,9 +237,8 @@ def choice(copy: LogCopy, rules: Policy, oracles: OraclePolicy, epoch: bytes) ->
     from marginseal.records.epoch import EpochRecord
     from marginseal.records.oracle import make_snapshot
     from verifier.replay_epoch import epoch_objects, open_universe
-    from verifier.replay_index import Index
 
-    index = Index.of(copy)
+    index = copy.index(copy.size())
     at = index.epochs.get(epoch)
     if at is None:
         raise PolicyError("oracle.epoch", "the log holds no epoch of that digest")

@@ -1,37 +1,39 @@
-"""A service from the other side: its card (address and pinned keys), a client for it, and a copy of its log.
+"""A service from the other side: its card (address and pinned keys), a client for it, and a mirror of its log.
 
     card = {"format", "url", "ca" (file beside it, or null), "log_key", "prover_key"}
 
 The card is what an operator hands out (`office card`).  Who has none names `--url` and `--ca`, takes the keys that the
-service states on first use and pins them.  `LogCopy` reads the whole log, recomputes its root and holds it against the
-signed checkpoint: what is found in it is what the log is bound to.
+service states on first use and pins them.  The mirror (`marginseal.log.mirror`) reads the whole log and holds its root
+against the signed checkpoint: what is found in it is what the log is bound to.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from marginseal.errors import InputError, ProofRejected
+from marginseal.errors import InputError
 
 if TYPE_CHECKING:
-    from marginseal.log.entry import Entry
-    from marginseal.log.policy import LogPolicy, SignedCheckpoint
+    from marginseal.log.mirror import Mirror
+    from marginseal.log.policy import LogPolicy
     from marginseal.records.keys import PublicKey, SigningKey
     from server.client import Client
     from server.config import Config
-    from verifier.replay_index import Position
+    from verifier.replay_index import LogRecords
 
 FORMAT = "marginseal-service-1"
 CARD = "service.json"
-_OBJECTS = 64  # kept by a copy of a log
+MirrorFile = Annotated[
+    Path | None,
+    typer.Option("--mirror", help="File that keeps the log's copy; default a copy for this visit."),
+]
 Url = Annotated[str | None, typer.Option("--url", help="https://host:port; default that of the card.")]
 CaFile = Annotated[Path | None, typer.Option("--ca", help="Certificate authority to trust; default the card's.")]
 CardFile = Annotated[Path | None, typer.Option("--card", help="The service's card; default service.json of the desk.")]
@@ -141,107 +143,33 @@ def connected(card: Card, key: SigningKey | None = None, **options: Any) -> Iter
         client.close()
 
 
-@dataclass
-class LogCopy:
-    """All entries of a service's log up to a signed checkpoint (`verifier.replay_index.Records`); `sync` reads on.
-
-    memory: a file that remembers the newest checkpoint seen, so that a log that forks between two visits is found."""
+@dataclass(frozen=True)
+class Visit:
+    """A service, the mirror of its log, and the mirror as `verifier.gather` reads it: with objects of the service."""
 
     client: Client
-    policy: LogPolicy
-    memory: Path | None = None
-    signed: SignedCheckpoint | None = None
-    _entries: list[tuple[int, Entry]] = field(default_factory=list)
-    _leaves: list[bytes] = field(default_factory=list)
-    _objects: dict[bytes, bytes] = field(default_factory=dict)
+    mirror: Mirror
+    reading: LogRecords
 
-    def __post_init__(self) -> None:
-        from marginseal.log.merkle import CompactTree
 
-        self._tree = CompactTree()
+@contextmanager
+def mirrored(
+    client: Client, policy: LogPolicy, place: Path | None = None, memory: Path | None = None
+) -> Iterator[Visit]:
+    """The service with a mirror of its log, in the file `place` or, without one, for this visit alone.
 
-    def sync(self) -> int:
-        """Read what is new; how many entries that is.
+    memory: a file that remembers the newest checkpoint seen.  StorageError log.origin, storage.*"""
+    import tempfile
 
-        ProofRejected log.root (the entries do not lead to the checkpoint), log.fork, log.rollback, log.backdated,
-        note.*; DecodeError entry.*"""
-        from marginseal.log.entry import Entry
-        from marginseal.log.memory import CheckpointMemory
+    from marginseal.log.mirror import Mirror
+    from marginseal.log.sql import open_sqlite
+    from verifier.replay_index import LogRecords
 
-        signed = self.policy.verify(self.client.checkpoint())
-        known, size = len(self._entries), signed.checkpoint.size
-        while len(self._entries) < size:
-            page = self.client.entries(len(self._entries))
-            if not page:
-                raise ProofRejected("log.root", "the log does not serve all entries of its checkpoint")
-            for index, time, data in page[: size - len(self._entries)]:
-                if index != len(self._entries):
-                    raise ProofRejected("log.root", "the log serves its entries out of order")
-                entry = Entry.decode(data)
-                self._leaves.append(entry.leaf(time).hash)
-                self._tree.append(self._leaves[-1])
-                self._entries.append((time, entry))
-        if (self._tree.size, self._tree.root()) != (size, signed.checkpoint.root):
-            raise ProofRejected("log.root", "the entries do not lead to the signed checkpoint: the log was rewritten")
-        if self.memory is not None:
-            remembered = CheckpointMemory(self.memory, self.policy)
-            last = remembered.last()
-            remembered.advance(signed, [] if last is None else self.consistency(last.checkpoint.size, size))
-        self.signed = signed
-        return size - known
-
-    def size(self) -> int:
-        return len(self._entries)
-
-    def entry(self, index: int) -> tuple[int, Entry]:
-        """(time, entry).  InputError log.range."""
-        if not 0 <= index < len(self._entries):
-            raise InputError("log.range", "the copy of the log does not reach that far")
-        return self._entries[index]
-
-    def items(self, start: int, stop: int) -> Iterator[tuple[Position, Entry]]:
-        from verifier.replay_index import Position
-
-        for index, (time, entry) in enumerate(self._entries[start:stop], start):
-            yield Position(index, time), entry
-
-    def object(self, digest: bytes) -> bytes:
-        """An object by its SHA-256.  ProofRejected log.object if the service serves another."""
-        if digest not in self._objects:
-            data = self.client.object(digest)
-            if hashlib.sha256(data).digest() != digest:
-                raise ProofRejected("log.object", "the service served another object than was asked for")
-            self._objects[digest] = data
-            while len(self._objects) > _OBJECTS:
-                del self._objects[next(iter(self._objects))]
-        return self._objects[digest]
-
-    def consistency(self, first: int, second: int) -> tuple[bytes, ...]:
-        """The proof that the tree of `second` entries extends that of `first`."""
-        from marginseal.log.merkle import consistency_ranges
-
-        if not 0 < first < second <= len(self._leaves):
-            return ()
-        return tuple(self._root(lo, hi) for lo, hi in consistency_ranges(first, second))
-
-    def receipt(self, index: int, note: bytes) -> bytes:
-        """The receipt of an entry under a checkpoint of a tree that the copy has.  InputError log.range."""
-        from marginseal.log.checkpoint import Checkpoint
-        from marginseal.log.merkle import inclusion_ranges
-        from marginseal.log.receipt import Receipt
-
-        size = Checkpoint.of(note).size
-        time, entry = self.entry(index)
-        if not index < size <= len(self._leaves):
-            raise InputError("log.range", "the copy of the log does not reach that far")
-        path = tuple(self._root(lo, hi) for lo, hi in inclusion_ranges(index, size))
-        return Receipt(index, entry.leaf(time), path, note).encode()
-
-    def _root(self, lo: int, hi: int) -> bytes:
-        """MTH of the leaves lo <= i < hi."""
-        from marginseal.log.merkle import CompactTree
-
-        tree = CompactTree()
-        for leaf in self._leaves[lo:hi]:
-            tree.append(leaf)
-        return tree.root()
+    with tempfile.TemporaryDirectory(prefix="marginseal-") as folder:
+        if place is not None:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        made = Mirror(open_sqlite(place or Path(folder) / "log.db"), client, policy, memory)
+        try:
+            yield Visit(client, made, LogRecords(made.log, made.object))
+        finally:
+            made.close()

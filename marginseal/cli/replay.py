@@ -1,6 +1,7 @@
 """`marginseal replay BUNDLE`: every attestation of a log again, offline; what fails, and why.
 
-With `--url` the log is first copied from the service into BUNDLE, a new folder, with all that it names.
+With `--url` the log is first copied from the service into BUNDLE, a new folder, with all that it names; with `--mirror`
+the copy goes on from where the last visit ended.
 Exit status 0: nothing is wrong.  7: something is; every failing entry is named.  Whom to believe comes from a policy
 file (docs/formats.md), never from the bundle.
 """
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from marginseal.cli.output import AsJson, emit
+from marginseal.cli.remote import MirrorFile
 from marginseal.errors import ProofRejected
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ def replay(
         list[Path] | None,
         typer.Option(help="Signed checkpoints from earlier visits, or of others: the log has to extend them."),
     ] = None,
+    mirror: MirrorFile = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default one for each core.")] = None,
     report: Annotated[Path | None, typer.Option(help="Where the JSON report goes.")] = None,
     page: Annotated[Path | None, typer.Option(help="Where the page with figures goes, HTML.")] = None,
@@ -50,7 +53,7 @@ def replay(
     trust = parse_policy(read_bytes(policy, limit=2**22, what="policy")).trust
     notes = [read_bytes(path, limit=MAX_NOTE_BYTES, what="checkpoint") for path in seen or []]
     if url is not None:
-        _fetch(url, ca, trust, bundle, notes)
+        _fetch(url, ca, trust, bundle, notes, mirror)
     with _moving(quiet=as_json) as step:
         found = run(Bundle(bundle), trust, seen=notes, workers=workers, progress=step)
     body = found.document()
@@ -63,15 +66,16 @@ def replay(
         raise typer.Exit(ProofRejected.exit_status)
 
 
-def _fetch(url: str, ca: Path | None, trust: Trust, bundle: Path, seen: list[bytes]) -> None:
+def _fetch(url: str, ca: Path | None, trust: Trust, bundle: Path, seen: list[bytes], mirror: Path | None) -> None:
     """The whole log of a service, held against the signed root that the policy's log keys vouch for."""
     from marginseal.cli.download import download_bundle
-    from marginseal.cli.remote import LogCopy
+    from marginseal.cli.remote import mirrored
     from server.client import Client
 
     client = Client(url, ca=ca)
     try:
-        download_bundle(LogCopy(client, trust.log), bundle, seen=seen)
+        with mirrored(client, trust.log, mirror) as visit:
+            download_bundle(visit.mirror, bundle, seen=seen)
     finally:
         client.close()
 

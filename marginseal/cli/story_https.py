@@ -216,8 +216,8 @@ def _decide(
     stand: Stand, venue: str, *, now: int | None = None, change: Callable[[Dossier], Dossier] | None = None
 ) -> Verdict:
     """The venue's verdict by a policy file of its own; `change` bends the dossier first, as a cheat would."""
-    from marginseal.cli.remote import LogCopy, connected
-    from marginseal.cli.venue import decide_account, desk_policy, gather, read_policy
+    from marginseal.cli.remote import connected, mirrored
+    from marginseal.cli.venue import decide_account, desk_policy, gather_newest, read_policy
     from marginseal.files import write_atomic
     from verifier.decide import decide
 
@@ -226,13 +226,12 @@ def _decide(
         write_atomic(path, desk_policy(stand.desk, stand.card, venue, minimum_pledge_ticks="100"))
     policy = read_policy(path)
     opening = _opened(stand, venue)
-    with connected(stand.card) as client:
-        copy = LogCopy(client, policy.trust.log)
+    with connected(stand.card) as client, mirrored(client, policy.trust.log) as visit:
         if change is None:
             return decide_account(
-                copy, policy, ACCOUNT, opening, now=now, memory=_policies(stand) / f"{venue}.checkpoint"
+                visit, policy, ACCOUNT, opening, now=now, memory=_policies(stand) / f"{venue}.checkpoint"
             )
-        return decide(change(gather(copy, ACCOUNT, opening)), policy, now=int(time.time()))
+        return decide(change(gather_newest(visit, policy, ACCOUNT, opening)), policy, now=int(time.time()))
 
 
 def _opened(stand: Stand, venue: str) -> bytes:
@@ -465,7 +464,7 @@ def _margin_call(stand: Stand, venue: str, sequence: int) -> list[str]:
 def _audit(stand: Stand) -> None:
     """Every entry of the log again, by one who holds nothing secret."""
     from marginseal.cli.download import download_bundle
-    from marginseal.cli.remote import LogCopy, connected
+    from marginseal.cli.remote import connected, mirrored
     from marginseal.cli.venue import read_policy
     from marginseal.log.bundle import Bundle
     from verifier.replay import replay
@@ -474,8 +473,8 @@ def _audit(stand: Stand) -> None:
     trust, place = read_policy(policies / "venue-a.json").trust, stand.desk.root / "audit" / "log"
     with timed("the auditor copies the whole log over HTTPS, with all that it names") as say:
         seen = [(policies / f"{venue}.first").read_bytes() for venue in VENUES]
-        with connected(stand.card) as client:
-            found = download_bundle(LogCopy(client, trust.log), place, seen=seen)
+        with connected(stand.card) as client, mirrored(client, trust.log) as visit:
+            found = download_bundle(visit.mirror, place, seen=seen)
         say(f"{found.entries} entries, {found.objects} objects, and the checkpoint that the venues first saw")
     with timed("and replays it offline: tree, chains, epochs, signatures, sources, proofs") as say:
         report = replay(Bundle(place), trust, workers=1)

@@ -21,7 +21,7 @@ import typer
 from marginseal.cli.desk import Desk
 from marginseal.cli.output import AsJson, emit, progress, utc
 from marginseal.cli.prove import ReleaseFiles
-from marginseal.cli.remote import CARD, CaFile, Card, CardFile, LogCopy, Url, connected, find_card
+from marginseal.cli.remote import CARD, CaFile, Card, CardFile, Url, Visit, connected, find_card, mirrored
 from marginseal.errors import InputError, MarginSealError, PolicyError, ProofRejected, ServiceError, Unsatisfied
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from marginseal.records.submission import Submission
     from server.client import Client, Logged
     from server.wire import Answer
+    from verifier.replay_index import LogRecords
 
 Observer = Callable[[str], None]
 
@@ -277,10 +278,9 @@ def follow_epochs(
 
     policy, books = read_policy(policy_file), open_books(desk)
     owner = desk.signing_key("account", Role.ACCOUNT)
-    with connected(card, owner) as client:
-        copy = LogCopy(client, card.log_policy)
+    with connected(card, owner) as client, mirrored(client, card.log_policy) as visit:
         recover(desk, client, card)
-        copy.sync()
+        visit.mirror.sync()
         known = client.newest_record("epochs")
         ready()
         seen = 0
@@ -294,7 +294,7 @@ def follow_epochs(
             start, known = time.perf_counter(), fresh
             body: dict[str, Any] = {"epoch": fresh.hex(), "answered": False}
             try:
-                epoch = _answerable(desk, copy, fresh, policy, wanted, reference_file)
+                epoch = _answerable(desk, visit, fresh, policy, wanted, reference_file)
                 body |= _answer(desk, client, card, wanted, epoch, books, owner) | {"answered": True}
             except MarginSealError as e:
                 body |= {"code": e.code, "message": e.message}
@@ -303,15 +303,15 @@ def follow_epochs(
 
 
 def _answerable(
-    desk: Desk, copy: LogCopy, digest: bytes, policy: ClientPolicy, wanted: Wanted, reference_file: Path
+    desk: Desk, visit: Visit, digest: bytes, policy: ClientPolicy, wanted: Wanted, reference_file: Path
 ) -> RiskEpoch:
     """The epoch, rebuilt from what the log holds, if the policy answers it for every rule asked; noted as answered."""
     from marginseal.market.snapshot import read_snapshot
     from marginseal.records.attestation import RuleRef
     from marginseal.records.client_policy import Answer, check_epoch, decode_history, record_answer
 
-    copy.sync()
-    envelope, inputs = epoch_inputs(desk, copy, digest)
+    visit.mirror.sync()
+    envelope, inputs = epoch_inputs(desk, visit.reading, digest)
     place = desk.root / "account" / "answers.json"
     history = decode_history(place.read_bytes()) if place.exists() else ()
     reference, now = read_snapshot(reference_file, inputs.universe), int(time.time())
@@ -328,37 +328,23 @@ def _answerable(
     return epoch
 
 
-def epoch_inputs(desk: Desk, copy: LogCopy, digest: bytes) -> tuple[Envelope, EpochInputs]:
+def epoch_inputs(desk: Desk, reading: LogRecords, digest: bytes) -> tuple[Envelope, EpochInputs]:
     """The signed record of an epoch and what it is rebuilt from, found in the log.
 
     PolicyError follow.inputs when snapshot or parameters are not among what the log holds with it."""
-    from marginseal.files import parse_json
-    from marginseal.market.parameters import FORMAT as PARAMETERS
     from marginseal.market.parameters import parse_parameters
-    from marginseal.market.snapshot import FORMAT as SNAPSHOT
     from marginseal.market.snapshot import parse_snapshot
     from marginseal.records.client_policy import EpochInputs
-    from marginseal.records.envelope import Envelope, peek
-    from marginseal.records.epoch import EpochRecord
-    from marginseal.records.logged import LogKind
+    from marginseal.records.envelope import Envelope
+    from verifier.replay_epoch import epoch_objects
 
-    universe = desk.universe()
-    for _, entry in copy.items(0, copy.size()):
-        if entry.kind != LogKind.EPOCH:
-            continue
-        envelope = Envelope.decode(entry.payload)
-        if peek(EpochRecord, envelope).epoch != digest:
-            continue
-        files: dict[str, bytes] = {}
-        for item in entry.dependencies:
-            data = b"" if item == digest else copy.object(item)
-            if data[:1] == b"{":
-                top = parse_json(data, what="what an epoch is built from")
-                files[str(top.get("format"))] = data
-        if SNAPSHOT not in files or PARAMETERS not in files:
-            break
-        snapshot = parse_snapshot(files[SNAPSHOT], universe)
-        return envelope, EpochInputs(universe, snapshot, parse_parameters(files[PARAMETERS]))
+    universe, at = desk.universe(), reading.index(reading.size()).epochs.get(digest)
+    if at is not None:
+        _, entry = reading.entry(at.index)
+        found = epoch_objects(reading, entry, digest)
+        if found.snapshot is not None and found.parameters is not None:
+            snapshot = parse_snapshot(found.snapshot, universe)
+            return Envelope.decode(entry.payload), EpochInputs(universe, snapshot, parse_parameters(found.parameters))
     raise PolicyError("follow.inputs", "the log holds no epoch of that digest with its snapshot and parameters")
 
 

@@ -1,9 +1,9 @@
 """`marginseal venue decide|watch`: a venue at a service: the account's newest attestation, decided by its own policy.
 
-Everything public comes out of a copy of the log whose root was recomputed (`remote.LogCopy`), so the service can leave
-nothing out; the opening of the venue's own pledge comes from the account, as a file.  `watch` decides an attestation as
-soon as it is logged, and raises the alarm when one comes close to its expiry, or past it, without a successor: that is
-a margin call.
+Everything public comes out of a mirror of the log whose root was recomputed (`marginseal.log.mirror`), so the service
+can leave nothing out; the opening of the venue's own pledge comes from the account, as a file.  `watch` decides an
+attestation as soon as it is logged, and raises the alarm when one comes close to its expiry, or past it, without a
+successor: that is a margin call.
 """
 
 from __future__ import annotations
@@ -18,16 +18,25 @@ import typer
 from marginseal.cli import release
 from marginseal.cli.desk import Desk
 from marginseal.cli.output import AsJson, emit, money, utc
-from marginseal.cli.remote import CARD, CaFile, Card, CardFile, LogCopy, Url, connected, find_card
+from marginseal.cli.remote import (
+    CARD,
+    CaFile,
+    Card,
+    CardFile,
+    MirrorFile,
+    Url,
+    Visit,
+    connected,
+    find_card,
+    mirrored,
+)
 from marginseal.errors import MarginSealError, PolicyError, ServiceError
 
 if TYPE_CHECKING:
-    from marginseal.log.entry import Entry
-    from marginseal.records.source import PublishedStatement
-    from marginseal.records.statement import Statement
+    from marginseal.log.checkpoint import Checkpoint
+    from verifier.accepted import Accepted
     from verifier.dossier import Dossier
     from verifier.policy import Policy
-    from verifier.replay_index import Position
     from verifier.verdict import Verdict
 
 app = typer.Typer(help="What a venue does with attestations at a service.", no_args_is_help=True)
@@ -35,9 +44,11 @@ app.command("release")(release.release)
 
 PolicyFile = Annotated[Path, typer.Option("--policy", help="The venue's policy (docs/formats.md).")]
 Account = Annotated[str, typer.Option("--account", help="Id of the account.")]
-Memory = Annotated[Path | None, typer.Option(help="File that remembers the newest checkpoint of the log.")]
+Memory = Annotated[
+    Path | None,
+    typer.Option(help="File that remembers the newest checkpoint of the log; what was accepted goes beside it."),
+]
 Opening = Annotated[Path | None, typer.Option("--pledge", help="The opening that the account handed over.")]
-MAX_PUBLISHED = 2**18
 STATUS_REFUSED = PolicyError.exit_status
 
 
@@ -47,6 +58,7 @@ def decide(
     account: Account,
     pledge: Opening = None,
     memory: Memory = None,
+    mirror: MirrorFile = None,
     url: Url = None,
     ca: CaFile = None,
     card: CardFile = None,
@@ -55,9 +67,8 @@ def decide(
     """Accept with facts, or refuse with every reason (exit status 8)."""
     rules = read_policy(policy)
     service = find_card(card or Path(CARD), url, ca, lambda line: typer.echo(line, err=True))
-    with connected(service) as client:
-        copy = LogCopy(client, rules.trust.log)
-        verdict = decide_account(copy, rules, account, _opening(pledge), memory=memory)
+    with connected(service) as client, mirrored(client, rules.trust.log, mirror) as visit:
+        verdict = decide_account(visit, rules, account, _opening(pledge), memory=memory)
     emit(verdict.document(), as_json, _tell)
     if not verdict.accepted:
         raise typer.Exit(STATUS_REFUSED)
@@ -69,6 +80,7 @@ def watch(
     account: Account,
     pledge: Opening = None,
     memory: Memory = None,
+    mirror: MirrorFile = None,
     warn: Annotated[int, typer.Option(min=0, help="Seconds before expiry at which to warn.")] = 600,
     seconds: Annotated[float | None, typer.Option(help="Stop after so long; default never.")] = None,
     url: Url = None,
@@ -83,7 +95,7 @@ def watch(
     service = find_card(card or Path(CARD), url, ca, lambda line: typer.echo(line, err=True))
     end = None if seconds is None else time.monotonic() + seconds
     for event in watch_account(
-        service, rules, account, lambda: _opening(pledge), memory=memory, warn_s=warn,
+        service, rules, account, lambda: _opening(pledge), memory=memory, mirror=mirror, warn_s=warn,
         wait_s=10.0 if seconds is None else min(10.0, seconds),
         stop=lambda: end is not None and time.monotonic() > end,
     ):  # fmt: skip
@@ -112,7 +124,7 @@ def _opening(path: Path | None) -> bytes | None:
 
 
 def decide_account(
-    copy: LogCopy,
+    visit: Visit,
     policy: Policy,
     account: str,
     pledge: bytes | None = None,
@@ -120,135 +132,50 @@ def decide_account(
     now: int | None = None,
     memory: Path | None = None,
 ) -> Verdict:
-    """The verdict on the account's newest attestation, and what was seen of the log remembered in `memory`.
+    """The verdict on the account's newest attestation.  What was seen of the log is remembered in `memory`, what was
+    accepted in a file beside it.
 
     ServiceError service.no-attestation when the log has none of the account; ProofRejected log.*"""
     from marginseal.log.memory import CheckpointMemory
+    from marginseal.records.attestation import Attestation
+    from verifier.accepted import Accepted, AcceptedMemory
     from verifier.decide import decide as judge
 
-    seen = None
+    seen, remembered, accepted = None, None, None
     if memory is not None:
-        copy.memory = memory
-        seen = CheckpointMemory(memory, copy.policy).last()
-    dossier = gather(copy, account, pledge, seen_size=0 if seen is None else seen.checkpoint.size)
-    return judge(dossier, policy, now=int(time.time()) if now is None else now, seen=seen)
-
-
-def gather(copy: LogCopy, account: str, pledge: bytes | None = None, *, seen_size: int = 0) -> Dossier:
-    """All that a decision rests on, out of the copied log: nothing is left to the service's choice but its newest head.
-
-    Receipts of records are made from the copy, under the very checkpoint of the attestation's."""
-    from marginseal.log.checkpoint import Checkpoint
-    from marginseal.log.receipt import Receipt
-    from marginseal.records.attestation import Attestation
-    from verifier.dossier import Dossier, LoggedRecord
-    from verifier.replay_index import Index
-
-    newest = copy.client.latest(account)
-    if newest is None or newest.head is None:
-        raise ServiceError("service.no-attestation", f"the log holds no attestation of {account}")
-    shown = Receipt.decode(newest.receipt)
-    note, size = shown.note, Checkpoint.of(shown.note).size
-    copy.sync()
-    index = Index.of(copy, size)
-    _, entry = copy.entry(shown.index)
-    statement = Attestation.decode(newest.attestation).statement
-
-    def payload(at: Position | None, what: str) -> bytes:
-        if at is None:
-            raise PolicyError("gather.unknown", f"the log holds no {what} that the statement names")
-        return copy.entry(at.index)[1].payload
-
-    def logged(at: Position, releases: tuple[bytes, ...] = ()) -> LoggedRecord:
-        return LoggedRecord(copy.entry(at.index)[1].payload, copy.receipt(at.index, note), releases)
-
-    objects = [copy.object(digest) for digest in entry.dependencies if digest != statement.epoch]
-    published = published_with(copy, entry, statement)
-    releases = {release.digest for release in statement.releases}
-    left = tuple(copy.entry(at.index)[1].payload for at in index.source_releases.get(account, []))
-    epoch_at = index.epochs.get(statement.epoch)
-    newer = [at for at in index.epochs.values() if epoch_at is not None and epoch_at.index < at.index < shown.index]
-    previous = _entry_of(copy, account, statement.sequence - 1)
-    before = None if previous is None else Attestation.decode(previous).statement
-    universe = index.universes.get(statement.universe)
-    snapshot, reports = _prices(copy, epoch_at, statement.epoch)
-    return Dossier(
-        attestation=newest.attestation,
-        epoch=copy.object(statement.epoch),
-        epoch_record=payload(epoch_at, "epoch"),
-        source_registry=payload(index.source_registries.get(statement.source_registry), "source registry"),
-        venue_registry=payload(index.venue_registries.get(statement.venue_registry), "venue registry"),
-        manifests=tuple(logged(at, left) for at in index.manifests.get(account, [])),
-        messages=tuple(p.message.encode() for p in published),
-        receipt=newest.receipt,
-        head=newest.head,
-        consistency=copy.consistency(seen_size, size),
-        newer_epochs=tuple(logged(at) for at in newer),
-        row_proofs=tuple((p.message.digest, p.row_proof.encode()) for p in published if p.row_proof is not None),
-        pledge=pledge,
-        previous=previous,
-        previous_epoch=None if before is None else copy.object(before.epoch),
-        previous_venue_registry=None
-        if before is None
-        else payload(index.venue_registries.get(before.venue_registry), "venue registry"),
-        releases=tuple(data for data in objects if _envelope_digest(data) in releases),
-        universe=None if universe is None else copy.entry(universe.index)[1].payload,
-        snapshot=snapshot,
-        reports=reports,
-    )
-
-
-def _entry_of(copy: LogCopy, account: str, sequence: int) -> bytes | None:
-    """The attestation of an account at a place in its chain."""
-    from marginseal.log.entry import ATTESTATION
-
-    for _, entry in copy.items(0, copy.size()):
-        if entry.kind == ATTESTATION and (entry.account, entry.sequence) == (account, sequence):
-            return entry.payload
-    return None
-
-
-def published_with(copy: LogCopy, entry: Entry, statement: Statement) -> list[PublishedStatement]:
-    """The source statements among what an attestation depends on."""
-    from marginseal.records.source import PublishedStatement
-
-    wanted, found = {e.message_digest for e in statement.sources}, []
-    for digest in entry.dependencies:
-        data = b"" if digest == statement.epoch else copy.object(digest)
-        if len(data) > MAX_PUBLISHED:
-            continue
-        try:
-            one = PublishedStatement.decode(data)
-        except MarginSealError:
-            continue
-        if one.message.digest in wanted:
-            found.append(one)
+        visit.mirror.memory = memory
+        seen = CheckpointMemory(memory, policy.trust.log).last()
+        remembered = AcceptedMemory(memory.with_name(memory.name + ".accepted"))
+        accepted = remembered.last(account)
+    before = None if seen is None else seen.checkpoint
+    dossier = gather_newest(visit, policy, account, pledge, accepted=accepted, seen=before)
+    found = judge(dossier, policy, now=int(time.time()) if now is None else now, seen=seen, accepted=accepted)
+    if found.accepted and remembered is not None:
+        remembered.store(account, Accepted.of(Attestation.decode(dossier.attestation).statement))
     return found
 
 
-def _prices(copy: LogCopy, at: Position | None, epoch: bytes) -> tuple[bytes | None, tuple[bytes, ...]]:
-    """(snapshot, oracle reports) among what an epoch depends on."""
-    from marginseal.market.snapshot import FORMAT
+def gather_newest(
+    visit: Visit,
+    policy: Policy,
+    account: str,
+    pledge: bytes | None = None,
+    *,
+    accepted: Accepted | None = None,
+    seen: Checkpoint | None = None,
+) -> Dossier:
+    """All that a decision rests on, out of the mirror: nothing is left to the service's choice but its newest head."""
+    from marginseal.log.receipt import Receipt
+    from verifier.gather import gather
 
-    snapshot, reports = None, []
-    for digest in () if at is None else copy.entry(at.index)[1].dependencies:
-        if digest == epoch:
-            continue
-        data = copy.object(digest)
-        if _envelope_digest(data) is not None:
-            reports.append(data)
-        elif FORMAT.encode() in data[:4096]:
-            snapshot = data
-    return snapshot, tuple(sorted(reports))
-
-
-def _envelope_digest(data: bytes) -> bytes | None:
-    from marginseal.records.envelope import Envelope
-
-    try:
-        return Envelope.decode(data).digest
-    except MarginSealError:
-        return None
+    newest = visit.client.latest(account)
+    if newest is None or newest.head is None:
+        raise ServiceError("service.no-attestation", f"the log holds no attestation of {account}")
+    visit.mirror.sync()
+    return gather(
+        visit.reading, account, Receipt.decode(newest.receipt).note, newest.head,
+        chain_limit=policy.chain_limit, accepted=accepted, pledge=pledge, seen=seen,
+    )  # fmt: skip
 
 
 # Watch
@@ -261,6 +188,7 @@ def watch_account(
     pledge: Callable[[], bytes | None],
     *,
     memory: Path | None = None,
+    mirror: Path | None = None,
     warn_s: int = 600,
     stop: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.time,
@@ -271,8 +199,7 @@ def watch_account(
     After each expiry the alarm is raised once; a fresh attestation ends it.  A fault (the service is silent, the log
     does not hold) is told once and ends nothing."""
     fault: str | None = None
-    with connected(card, patience_s=5.0) as client:
-        copy = LogCopy(client, policy.trust.log, memory)
+    with connected(card, patience_s=5.0) as client, mirrored(client, policy.trust.log, mirror, memory) as visit:
         sequence, expiry, warned, called = 0, 0, False, False
 
         def event(kind: str, message: str, **more: Any) -> dict[str, Any]:
@@ -290,7 +217,7 @@ def watch_account(
             try:
                 newest = client.latest(account, after=sequence, wait_s=round(patience, 2))
                 if newest is not None and newest.sequence > sequence:
-                    verdict = decide_account(copy, policy, account, pledge(), now=int(clock()), memory=memory)
+                    verdict = decide_account(visit, policy, account, pledge(), now=int(clock()), memory=memory)
                     sequence, expiry = int(verdict.facts["sequence"]), int(verdict.facts["expires"])
                     warned = called = False
                     yield event(

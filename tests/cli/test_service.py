@@ -19,7 +19,7 @@ import pytest
 from marginseal.cli import init
 from marginseal.cli.desk import Desk
 from marginseal.cli.office import office_of, publish_desk_epoch
-from marginseal.cli.remote import LogCopy, connected, read_card
+from marginseal.cli.remote import connected, mirrored, read_card
 from marginseal.cli.story_service import free_port, service_folder, serving
 from marginseal.cli.submit import Wanted, follow_epochs, recover
 from marginseal.cli.venue import desk_policy, read_policy, watch_account
@@ -160,7 +160,7 @@ def test_a_venue_decides_by_its_policy_alone(run: Run, admitted: Place, tmp_path
         opened = root / "opened" / f"{opening}.json"
         told = run(
             "venue", "decide", "--policy", policy, "--account", "fund-1", "--pledge", opened, "--memory",
-            tmp_path / "seen", "--card", root / "service.json", "--json",
+            tmp_path / "seen", "--mirror", tmp_path / "mirror.db", "--card", root / "service.json", "--json",
         )  # fmt: skip
         return told.status, json.loads(told.out)
 
@@ -174,6 +174,10 @@ def test_a_venue_decides_by_its_policy_alone(run: Run, admitted: Place, tmp_path
     assert verdict["facts"]["pledge_ticks"] == 60_000_000
     assert verdict["facts"]["hold_until"] is not None
     assert (tmp_path / "seen").exists()
+    assert (tmp_path / "seen.accepted").exists()
+    assert verdict["facts"]["chain"] == {"verified_from": 1, "because": "first"}
+    status, verdict = decide()
+    assert verdict["facts"]["chain"] == {"verified_from": desk.last_sequence(), "because": "accepted"}
 
     status, verdict = decide(minimum_pledge_ticks="60000001")
     assert (status, codes(verdict)) == (8, {"decide.pledge"})
@@ -257,26 +261,29 @@ class Lying(Client):
         return data[:-1] + bytes([data[-1] ^ 1]) if self.change_object else data
 
 
-def test_a_copy_of_the_log_is_held_against_its_signed_root(run: Run, admitted: Place, tmp_path: Path) -> None:
+def test_a_mirror_of_the_log_is_held_against_its_signed_root(run: Run, admitted: Place, tmp_path: Path) -> None:
     card = read_card(admitted.desk.root / "service.json")
     client = Lying(card.url, ca=card.ca)
     try:
-        honest = LogCopy(client, card.log_policy, tmp_path / "seen")
-        assert honest.sync() == honest.size() > 0
-        for index in range(honest.size()):
-            served = client.receipt(index)
-            assert honest.receipt(index, Receipt.decode(served).note) == served
-        digest = next(d for _, entry in honest.items(0, honest.size()) for d in entry.dependencies)
+        with mirrored(client, card.log_policy, memory=tmp_path / "seen") as visit:
+            honest = visit.reading
+            assert visit.mirror.sync() == honest.size() > 0
+            for index in range(honest.size()):
+                served = client.receipt(index)
+                assert honest.receipt(index, Receipt.decode(served).note) == served
+            digest = next(d for _, entry in honest.items(0, honest.size()) for d in entry.dependencies)
 
-        client.change_object = True
-        with pytest.raises(ProofRejected) as refused:
-            honest.object(digest)
-        assert refused.value.code == "log.object"
+            client.change_object = True
+            with pytest.raises(ProofRejected) as refused:
+                honest.object(digest)
+            assert refused.value.code == "log.object"
 
         client.change_entry = True
-        with pytest.raises(ProofRejected) as refused:
-            LogCopy(client, card.log_policy).sync()
-        assert refused.value.code == "log.root"
+        with mirrored(client, card.log_policy) as visit:
+            with pytest.raises(ProofRejected) as refused:
+                visit.mirror.sync()
+            assert refused.value.code == "log.root"
+            assert visit.mirror.log.size() == 0
     finally:
         client.close()
 

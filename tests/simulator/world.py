@@ -40,6 +40,7 @@ from marginseal.records.attestation import Attestation, RuleRef, make_attestatio
 from marginseal.records.continuity import PledgeRelease
 from marginseal.records.envelope import Envelope, peek, sign
 from marginseal.records.epoch import epoch_record
+from marginseal.records.keychange import NO_CHANGES, KeyRing
 from marginseal.records.keys import Role, SigningKey
 from marginseal.records.logged import LogKind
 from marginseal.records.manifest import FIRST, Manifest
@@ -62,13 +63,15 @@ from tests.records import test_oracle as oracles
 from tests.records.world import key, seed
 from verifier.claims import compile_claims
 from verifier.dossier import Dossier
-from verifier.gather import gather
+from verifier.gather import gather, newest_of
 from verifier.policy import Policy, parse_policy
+from verifier.replay_index import LogRecords
 from verifier.verify import Setting
 
 UNIVERSE = one_of_each()
 N = rows_for(len(UNIVERSE))
 HOUR = 3600
+CHAIN_LIMIT = 16
 OPERATOR, PROVER = key(Role.OPERATOR, "risk"), key(Role.PROVER, "prover-1")
 SOURCES = ("custodian", "venue-a", "venue-b")
 VENUES = ("venue-a", "venue-b", "venue-c")
@@ -131,6 +134,7 @@ class World:
     sources: Envelope = field(default_factory=lambda: sign(source_registry(), [OPERATOR]))
     venues: Envelope = field(default_factory=lambda: sign(venue_registry(), [OPERATOR]))
     listed_venues: VenueRegistry = field(default_factory=venue_registry)
+    oracle_ring: KeyRing = NO_CHANGES
 
     @classmethod
     def new(cls, folder: Path, **changes: Any) -> World:
@@ -163,7 +167,8 @@ class World:
         """Publish the epoch of this moment, or of another; `change` is what a lying operator makes of it."""
         time = self.now if time is None else time
         reports = self.reports(factor, time=time) if reports is None else reports
-        snapshot = make_snapshot(reports, oracles.POLICY, UNIVERSE, name=name, time=time)
+        known = replace(oracles.POLICY, ring=self.oracle_ring)
+        snapshot = make_snapshot(reports, known, UNIVERSE, name=name, time=time)
         model = parameters(operator="risk")
         epoch = change(build_epoch(UNIVERSE, snapshot, model))
         record = sign(epoch_record(epoch), [OPERATOR])
@@ -189,7 +194,9 @@ class World:
         """What a venue gathers from the log about the account's newest, with the opening of its pledge."""
         newest = fund.history[-1]
         opening = open_pledge(newest.schedule, newest.statement, self.listed_venues, venue, commitment())
-        return gather(self.log, fund.name, now=self.now, pledge=opening.encode(), **options)
+        note, head = newest_of(self.log, fund.name, now=self.now)
+        options = {"chain_limit": CHAIN_LIMIT, "pledge": opening.encode()} | options
+        return gather(LogRecords(self.log), fund.name, note, head, **options)
 
 
 @dataclass
@@ -400,6 +407,7 @@ def policy_document(venue: str = "venue-a", **changes: Any) -> dict[str, Any]:
         "epoch_lag_s": 120,
         "coherence_window_s": 300,
         "min_life_s": 60,
+        "chain_limit": CHAIN_LIMIT,
         "manifest_delay_s": 2 * HOUR,
         "log": {
             "origin": LOG_POLICY.origin,
