@@ -46,7 +46,7 @@ def _evidence(case: Case, n: int, tiles: int) -> SourceEvidence:
     dossier = case.dossier
     registry, registry_digest = case.open(SourceRegistry, dossier.source_registry, LogKind.SOURCE_REGISTRY)
     case.version("source", registry.version, case.policy.source_registry_version)
-    manifest, manifest_digest = _manifest(case, registry)
+    manifest, manifest_digest = _manifest(case)
     messages = [Envelope.decode(data) for data in dossier.messages]
     return SourceEvidence(
         registry=registry,
@@ -62,14 +62,15 @@ def _evidence(case: Case, n: int, tiles: int) -> SourceEvidence:
     )
 
 
-def _manifest(case: Case, registry: SourceRegistry) -> tuple[Manifest, bytes]:
-    """The manifest in force at the cut, every link of the chain checked."""
+def _manifest(case: Case) -> tuple[Manifest, bytes]:
+    """The manifest in force at the cut, every link of the chain checked, each under the keys of its own time."""
     chain: list[tuple[Manifest, bytes]] = []
     for record in case.dossier.manifests:
-        envelope = Envelope.decode(record.envelope)
+        envelope, logged = Envelope.decode(record.envelope), case.logged(record, LogKind.MANIFEST)
+        registry = _registry_before(case, logged.index) if record.releases else None
         manifest = open_manifest(
             envelope,
-            logged=case.logged(record, LogKind.MANIFEST).leaf.time,
+            logged=logged.leaf.time,
             delay_s=case.policy.trust.manifest_delay_s,
             previous=chain[-1] if chain else None,
             releases=[Envelope.decode(r) for r in record.releases],
@@ -81,3 +82,15 @@ def _manifest(case: Case, registry: SourceRegistry) -> tuple[Manifest, bytes]:
         raise PolicyError("decide.manifest", "the account's manifest is not at hand")
     in_force = [link for link in chain if link[0].effective <= case.statement.cut_time]
     return in_force[-1] if in_force else chain[0]
+
+
+def _registry_before(case: Case, index: int) -> SourceRegistry | None:
+    """The last source registry that the log took before entry `index`.
+
+    A source that left since, or replaced its key, signed its releases under that one; and a key that was replaced lets
+    no book go from a manifest that the log took later."""
+    places = [(case.logged(r, LogKind.SOURCE_REGISTRY).index, r) for r in case.dossier.source_registries]
+    before = [place for place in places if place[0] < index]
+    if not before:
+        return None
+    return case.open(SourceRegistry, max(before, key=lambda place: place[0])[1], LogKind.SOURCE_REGISTRY)[0]

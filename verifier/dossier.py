@@ -22,6 +22,7 @@ class Dossier:
     """attestation, receipt, head   the attestation, its inclusion in the log, and the log's head of the account
     consistency      proof that the receipt's checkpoint extends the one the venue saw last; empty for a first
     epoch, epoch_record, source_registry, venue_registry   what the statement names; epoch: the matrix itself
+    source_registries   every source registry that the log has: a manifest's releases are under the one of its time
     newer_epochs     epoch records that the log took since
     keys             changes and revocations of keys, all that the log has
     manifests        the account's chain, oldest first, up to the newest the log has
@@ -46,6 +47,7 @@ class Dossier:
     receipt: bytes
     head: bytes
     consistency: tuple[bytes, ...] = ()
+    source_registries: tuple[LoggedRecord, ...] = ()
     newer_epochs: tuple[LoggedRecord, ...] = ()
     keys: tuple[LoggedRecord, ...] = ()
     row_proofs: tuple[tuple[bytes, bytes], ...] = ()

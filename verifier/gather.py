@@ -70,6 +70,9 @@ def gather(
         consistency=reading.consistency(seen.size, found.size)
         if seen is not None and 0 < seen.size < found.size
         else (),
+        source_registries=tuple(
+            found.logged(at) for at in found.index.source_registries.values() if at.index < found.size
+        ),
         newer_epochs=tuple(map(found.logged, newer)),
         keys=tuple(found.logged(at) for at in found.index.keys if at.index < found.size),
         row_proofs=tuple((p.message.digest, p.row_proof.encode()) for p in published if p.row_proof is not None),

@@ -149,7 +149,7 @@ REVOKED: list[tuple[Callable[[World, Fund], None], list[str], list[str]]] = [
     (oracles_revoked, GONE, GONE),
     (operator_revoked, GONE, [*GONE, "replay.epoch"]),
     (venue_revoked, GONE, GONE),
-    (source_revoked_and_lets_a_book_go, GONE, [*GONE, "accept.manifest"]),
+    (source_revoked_and_lets_a_book_go, ["manifest.book-gone"], ["manifest.book-gone", "accept.manifest"]),
 ]
 
 
