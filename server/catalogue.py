@@ -33,6 +33,7 @@ _NAMED = sa.or_(
 )
 _BY_DIGEST = _FOUND.where(_NAMED, _KIND).order_by(catalogue.c.idx).limit(1)
 _RECENT = _FOUND.where(_KIND).order_by(catalogue.c.idx.desc()).limit(sa.bindparam("limit"))
+_OF_KIND = _FOUND.where(_KIND).order_by(catalogue.c.idx)
 _MINE = _FOUND.where(_KIND, catalogue.c.account == sa.bindparam("account"))
 _OF_ACCOUNT = _MINE.order_by(catalogue.c.idx)
 _RECENT_OF_ACCOUNT = _MINE.order_by(catalogue.c.idx.desc()).limit(sa.bindparam("limit"))
@@ -90,6 +91,10 @@ class Catalogue:
         if account is not None:
             return self._all(_RECENT_OF_ACCOUNT, {"kind": kind, "limit": limit, "account": account})
         return self._all(_RECENT, {"kind": kind, "limit": limit})
+
+    def all(self, kind: str) -> list[Found]:
+        """All of one kind, in the order of the log."""
+        return self._all(_OF_KIND, {"kind": kind})
 
     def of_account(self, kind: str, account: str) -> list[Found]:
         """All of one kind and account, in the order of the log."""

@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from marginseal.errors import PolicyError
+from marginseal.log import publish as log_publish
 from marginseal.log.log import Log
 from marginseal.market.epoch import RiskEpoch
 from marginseal.market.universe import Universe
@@ -149,6 +150,12 @@ class Office:
             self._log, self._public, record, keys, now=self._clock() // 1000, delay_s=self._manifest_delay_s
         )
         return self._published("manifest", record.digest)
+
+    def publish_key_record(self, record: Envelope, operators: Sequence[PublicKey]) -> int:
+        """A key change or revocation, if it holds by what is logged already and by these risk operators."""
+        known = self._public.key_records()
+        log_publish.publish_key_record(self._log, record, known, operators, now=self._clock() // 1000)
+        return self._published("key-record", record.digest)
 
     def publish_source_statement(self, statement: PublishedStatement) -> int:
         """On behalf of a source that does not post its statements itself."""

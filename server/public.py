@@ -98,6 +98,12 @@ class LoggedRecords:
             return None
         return Attestation.decode(self._payload(found.index)).statement
 
+    def key_records(self) -> list[tuple[int, bytes]]:
+        """Changes and revocations of keys, (when logged, envelope) in the order of the log."""
+        self._catalogue.sync(self._log.size())
+        found = [f for kind in (Kind.KEY_CHANGE, Kind.KEY_REVOCATION) for f in self._catalogue.all(kind)]
+        return [(f.time, self._payload(f.index)) for f in sorted(found, key=lambda f: f.index)]
+
     def newest_source_registry(self) -> SourceRegistry | None:
         self._catalogue.sync(self._log.size())
         found = self._catalogue.newest(Kind.SOURCE_REGISTRY)

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
-from marginseal.errors import DecodeError, MarginSealError
+from marginseal.errors import DecodeError
 from marginseal.log.client import Logged, Newest, verify_newest, verify_receipt
 from marginseal.market.epoch import RiskEpoch
 from marginseal.market.epoch import decode as decode_epoch
 from marginseal.records.attestation import Attestation
 from marginseal.records.envelope import Envelope, Record
 from marginseal.records.epoch import EpochRecord
-from marginseal.records.keychange import KeyRing
+from marginseal.records.keychange import KeyRing, ring_of
 from marginseal.records.logged import LogKind
 from marginseal.records.statement import Statement
 from verifier.accepted import Accepted
@@ -61,21 +61,13 @@ class Case:
 
     @cached_property
     def ring(self) -> KeyRing:
-        """Which keys count when, by all changes and revocations in the tree that has the attestation.
-
-        One that its signers were not entitled to changes nothing; that one could be logged is for the auditor."""
+        """Which keys count when, by all changes and revocations in the tree that has the attestation."""
         records = []
         for record in self.dossier.keys:
             logged = self.found.attempt(lambda r=record: self.logged(r, LogKind.KEY_CHANGE, LogKind.KEY_REVOCATION))  # type: ignore[misc]
             if logged is not None:
                 records.append((logged.index, logged.leaf.time, record.envelope))
-        ring = KeyRing(self.policy.trust.operators)
-        for _, time, envelope in sorted(records):
-            try:
-                ring = ring.apply(Envelope.decode(envelope), logged=time)
-            except MarginSealError:
-                continue
-        return ring
+        return ring_of(self.policy.trust.operators, [(time, data) for _, time, data in sorted(records)])
 
     def logged(self, record: LoggedRecord, *kinds: str) -> Logged:
         """When the log took a record, in the very tree that has the attestation.  Errors of `verify_receipt`."""

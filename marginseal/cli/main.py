@@ -21,6 +21,7 @@ from marginseal.cli import (
     demo,
     epoch,
     init,
+    key,
     log,
     manifest,
     margin,
@@ -62,6 +63,7 @@ app.command("replay")(replay.replay)
 app.command("serve")(serve.serve)
 app.add_typer(oracle.app, name="oracle")
 app.add_typer(office.app, name="office")
+app.add_typer(key.app, name="key")
 app.command("submit")(submit.submit)
 app.add_typer(source.app, name="source")
 app.add_typer(venue.app, name="venue")

@@ -1,7 +1,7 @@
 """Records as log entries: each with its kind, its account, its books and the objects it cannot be replayed without.
 
 What a relying party or an auditor looks for in a log (`verifier.replay_index`) is put there in this form.  Nothing is
-verified here: who appends has opened the records under keys he trusts, and replay opens them again.
+verified here but key records: who appends has opened the others under keys he trusts, and replay opens them again.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from marginseal.market.universe import Universe
 from marginseal.records.account import AccountRecord
 from marginseal.records.attestation import Attestation
 from marginseal.records.envelope import Envelope, peek
+from marginseal.records.keychange import ring_of
+from marginseal.records.keys import PublicKey, Purpose
 from marginseal.records.logged import LogKind
 from marginseal.records.manifest import Manifest
 
@@ -67,6 +69,17 @@ def publish_record(
     log.put_object(data)
     dependencies = tuple(sorted({log.put_object(item) for item in objects}))
     return log.append(Entry(kind, data, account=account, dependencies=dependencies, books=books), now=now)
+
+
+def publish_key_record(
+    log: Log, record: Envelope, known: Iterable[tuple[int, bytes]], operators: Iterable[PublicKey], *, now: int
+) -> int:
+    """A key change or revocation that holds by the earlier ones: `known`, (when logged, bytes) in the log's order.
+
+    Errors of `KeyRing.apply`: what the log takes here is worth something to whoever trusts these operators."""
+    ring_of(operators, known).apply(record, logged=now)
+    kind = LogKind.KEY_CHANGE if record.payload_type == Purpose.KEY_CHANGE else LogKind.KEY_REVOCATION
+    return publish_record(log, kind, record, now=now)
 
 
 def attestation_entry(attestation: Attestation, dependencies: Iterable[bytes]) -> Entry:

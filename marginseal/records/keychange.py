@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self, TypeVar
 
-from marginseal.errors import DecodeError, PolicyError, ProofRejected
+from marginseal.errors import DecodeError, MarginSealError, PolicyError, ProofRejected
 from marginseal.records import document
 from marginseal.records.document import MAX_TIME, is_name
 from marginseal.records.envelope import Envelope, Record, open_signed, peek
@@ -217,6 +217,19 @@ def _strike(tenures: dict[PublicKey, Tenure], key: PublicKey, moment: int) -> No
             tenures[tenure.key] = replace(tenure, by=left, end=tenure.end if left else tenure.start)
             if not left:
                 _strike(tenures, tenure.key, 0)
+
+
+def ring_of(operators: Iterable[PublicKey], records: Iterable[tuple[int, bytes]]) -> KeyRing:
+    """The ring after records as a log has them, (when logged, bytes) in its order.
+
+    One that its signers were not entitled to changes nothing: that it was logged is for the auditor to tell."""
+    ring = KeyRing(tuple(operators))
+    for logged, data in records:
+        try:
+            ring = ring.apply(Envelope.decode(data), logged=logged)
+        except MarginSealError:
+            continue
+    return ring
 
 
 NO_CHANGES = KeyRing()

@@ -119,6 +119,31 @@ def operator_revoked(world: World, fund: Fund) -> None:
     fund.attest()
 
 
+def operator_found_stolen(world: World, fund: Fund) -> None:
+    """The record stands in the log after the epoch, and dates the theft before it."""
+    on(world)
+    world.epoch("two")
+    on(world)
+    revoke(world, OPERATOR, OTHER, at=world.now - 90)
+    fund.attest()
+
+
+def account_revoked_before_its_manifest(world: World, fund: Fund) -> None:
+    """A thief has the account's key, and names its own in a manifest; the owner had revoked it."""
+    thief = key(Role.ACCOUNT, "thief")
+    revoke(world, fund.key, fund.key)
+    on(world)
+    changed = fund.manifest_of(
+        SOURCES, version=2, previous=fund.manifest.digest, effective=world.now + 2 * HOUR, keys=(thief.public,)
+    )
+    manifest = sign(changed, [fund.key])
+    publish_manifest(world.log, manifest, now=world.now)
+    on(world, 2 * HOUR)
+    world.epoch("two")
+    fund.key = thief
+    fund.attest(manifest=manifest)
+
+
 def venue_revoked(world: World, fund: Fund) -> None:
     """A thief has the key of venue-b, and releases its pledge after the venue revoked it."""
     fund.attest()
@@ -144,10 +169,12 @@ def source_revoked_and_lets_a_book_go(world: World, fund: Fund) -> None:
 
 REVOKED: list[tuple[Callable[[World, Fund], None], list[str], list[str]]] = [
     (prover_revoked, GONE, GONE),
-    (account_revoked, ["decide.account", "accept.account-key"], ["accept.account-key"]),
+    (account_revoked, ["accept.account-key"], ["accept.account-key"]),
     (source_revoked, GONE, GONE),
     (oracles_revoked, GONE, GONE),
     (operator_revoked, GONE, [*GONE, "replay.epoch"]),
+    (operator_found_stolen, GONE, [*GONE, "replay.epoch"]),
+    (account_revoked_before_its_manifest, GONE, [*GONE, "accept.manifest"]),
     (venue_revoked, GONE, GONE),
     (source_revoked_and_lets_a_book_go, ["manifest.book-gone"], ["manifest.book-gone", "accept.manifest"]),
 ]
@@ -159,7 +186,7 @@ def test_10_a_revoked_key(
 ) -> None:
     """What it signed from then on counts for nothing; without the log's revocations the venue takes all of it."""
     story(world, fund)
-    asked = {"operators": BOTH_OPERATORS, "epoch_lag_s": HOUR}
+    asked = {"operators": BOTH_OPERATORS, "epoch_lag_s": HOUR, "accounts": {}}
     assert both_say(world, fund, tmp_path, **asked) == (venue, auditor)
     dossier = replace(world.dossier(fund), keys=())
     assert decide(dossier, policy(**asked), now=world.now + 1, setting=setting()).accepted

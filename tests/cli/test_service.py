@@ -383,6 +383,21 @@ def test_an_operator_step_by_step(run: Run, admitted: Place, tmp_path: Path) -> 
     assert [row["number"] for row in told] == list(range(1, len(told) + 1))
 
 
+def test_an_operator_logs_key_records_that_hold(run: Run, admitted: Place, tmp_path: Path) -> None:
+    """Of keys that nobody here uses; the mirror of a venue has them."""
+    keys, record, lost = admitted.desk.root / "keys", tmp_path / "record.json", ("44" * 32, "--role", "source")
+    service = ("--config", admitted.file, "--signer", keys / "operator.json")
+    revoke = ("key", "revoke", *lost, "--holder", "source-y", "--out", record, "--operator", keys / "operator.json")
+    assert run(*revoke).status == 0
+    assert run("key", "publish", record, "--config", admitted.file).status == 7  # by an operator it does not know
+    assert run("key", "publish", record, *service).status == 0
+    card = read_card(admitted.desk.root / "service.json")
+    with connected(card) as client, mirrored(client, card.log_policy) as visit:
+        visit.mirror.sync()
+        (at,) = visit.reading.index(visit.reading.size()).keys
+        assert visit.reading.entry(at.index)[1].payload == record.read_bytes()
+
+
 def test_who_is_no_operator_does_nothing(run: Run, admitted: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     root = admitted.desk.root
     monkeypatch.setenv("MARGINSEAL_PASSPHRASE", (root / "keys" / "passphrase").read_text().strip())

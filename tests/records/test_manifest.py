@@ -384,6 +384,18 @@ def test_a_revoked_key_names_no_successor() -> None:
     assert holder(revoked(ring, signers=(OPERATOR,), at=5000), 3000) is None
 
 
+def test_an_accounts_next_record_is_signed_by_the_key_in_force() -> None:
+    heir = key(Role.ACCOUNT, "heir")
+    ring = KeyRing().apply(sign(KeyChange("fund-1", OWNER.public, heir.public, 500), [OWNER, heir]), logged=500)
+    moved = replace(RECORD, version=2, key=NEW_KEY.public)
+
+    def opened(signer: Any, logged: int) -> object:
+        return open_account(sign(moved, [signer, NEW_KEY]), previous=RECORD, ring=ring, logged=logged)
+
+    assert opened(OWNER, 499) == opened(heir, 500) == moved
+    assert refusal(lambda: opened(OWNER, 500)) == refusal(lambda: opened(heir, 499)) == "keys.not-in-force"
+
+
 def test_key_records_round_trip() -> None:
     for what in (KeyChange("custodian", OLD.public, NEXT.public, 2000), KeyRevocation("custodian", OLD.public, 5)):
         assert type(what).from_payload(what.payload()) == what
