@@ -93,6 +93,16 @@ def test_books_are_added_after_the_delay() -> None:
     assert refusal(lambda: opened(early)) == "manifest.too-soon"
 
 
+def test_a_manifest_does_not_overtake_the_one_before() -> None:
+    """Of a chain the last that has begun is in force: one announced for later could be skipped by the next."""
+    announced = next_manifest(books=(*BOOKS, ("venue-c", "d")), effective=CUT + 9 * DAY)
+    digest = sign(announced, [OWNER]).digest
+    third = replace(announced, version=3, previous=digest)
+    before = (announced, digest)
+    assert opened(third, before=before) == third
+    assert refusal(lambda: opened(replace(third, effective=CUT + 9 * DAY - 1), before=before)) == "manifest.too-soon"
+
+
 def test_10_a_source_does_not_leave_without_its_own_signature() -> None:
     fewer = next_manifest(books=BOOKS[1:])
     source, book = BOOKS[0]
