@@ -54,6 +54,9 @@ class ServerSection(_Section):
     receive_timeout_s: Seconds = 10.0
     request_timeout_s: Seconds = 60.0
     long_poll_s: Annotated[float, Field(ge=0, le=55)] = 25.0
+    metrics_from: tuple[str, ...] = Field(
+        default=("127.0.0.1", "::1"), description="addresses that may read /metrics, which tells refused from attested"
+    )
     max_body_bytes: Annotated[int, Field(ge=4096, le=64 * 2**20)] = 4 * 2**20
 
     @field_validator("public_url")

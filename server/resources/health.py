@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import Response
+from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
 
 from marginseal.errors import MarginSealError
-from server.problem import PROBLEMS, Responses
+from server.problem import PROBLEMS, Refusal, Responses
 from server.schemas import HealthOut, answer
 from server.services import services
 from server.store import check_version
@@ -48,4 +48,11 @@ _TEXT: Responses = {
 
 @blueprint.get("/metrics", summary="Metrics", responses=_TEXT)
 def metrics() -> Response:
-    return Response(services().metrics.render(), mimetype="text/plain")
+    """For the addresses of `server.metrics_from`.
+
+    Who else watched the counts could tell whose submission was refused from when it came; and they cost a walk over
+    all jobs that are kept."""
+    s = services()
+    if request.remote_addr not in s.config.server.metrics_from:
+        raise Refusal(404, "request.no-such-resource", "The request was refused.")
+    return Response(s.metrics.render(), mimetype="text/plain")

@@ -106,6 +106,14 @@ def test_connections_of_one_address_leave_room_for_others(small: Site) -> None:
             c.close()
 
 
+def test_the_metrics_are_for_this_machine_alone(small: Site) -> None:
+    """The count of refused jobs, watched while one account is known to submit, says how its book stands."""
+    for address, expected in ((GREEDY, b"HTTP/1.1 200"), (HONEST, b"HTTP/1.1 404")):
+        with call(small, address) as raw, context(small).wrap_socket(raw, server_hostname="127.0.0.1") as c:
+            c.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            assert c.recv(100).startswith(expected)
+
+
 def test_one_address_gets_two_thirds_and_a_few_leave_some() -> None:
     shares = Shares(16)
     assert sum(shares.take("a") for _ in range(99)) == 11
