@@ -6,6 +6,7 @@ and what is written appears whole or not at all.  What a document means is left 
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import os
@@ -52,6 +53,8 @@ def parse_json(data: bytes, *, what: str) -> Any:
         value = float(text)
         return constant(text[:32]) if math.isinf(value) else value
 
+    if data.startswith(codecs.BOM_UTF8):
+        raise DecodeError("json.malformed", f"{what}: begins with a byte order mark: save it as UTF-8 without one")
     try:
         return json.loads(data.decode("utf-8"), object_pairs_hook=pairs, parse_constant=constant, parse_float=number)
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""`marginseal epoch build|show|verify|import`: market files in, the risk epoch out, and anyone's check of it."""
+"""`marginseal epoch`: market files in, the risk epoch out, and anyone's check of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from marginseal.errors import InputError, PolicyError
 
 app = typer.Typer(help="Build, show and verify risk epochs.", no_args_is_help=True)
 
-UniverseFile = Annotated[Path, typer.Option("--universe", help="Universe file, JSON or CSV.")]
+UniverseFile = Annotated[Path, typer.Option("--universe", help="Universe file, JSON (of a CSV: `epoch universe`).")]
 SnapshotFile = Annotated[Path, typer.Option("--snapshot", help="Market snapshot, JSON.")]
 ParametersFile = Annotated[Path, typer.Option("--parameters", help="Risk parameters, JSON.")]
 
@@ -123,6 +123,35 @@ def import_(
         write_atomic(out / name, data)
     body = {"instruments": len(universe), "universe": universe.digest.hex(), "snapshot": snapshot.digest.hex()}
     emit(body, as_json, lambda b: print(f"{b['instruments']} instruments -> {', '.join(files)} in {out}"))
+
+
+@app.command("universe")
+def universe_(
+    file: Annotated[Path, typer.Argument(help="Universe file, JSON, or CSV by its name.")] = Path("universe.json"),
+    name: Annotated[str | None, typer.Option(help="Of a CSV: name of the universe.")] = None,
+    settlement: Annotated[
+        str | None, typer.Option(help="Of a CSV: the currency in which everything is measured.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write it here as JSON.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a universe and tell its digest, which its snapshot has to name."""
+    from marginseal.files import MAX_JSON_BYTES, read_bytes, write_atomic
+    from marginseal.market.universe import parse_universe_csv, read_universe, universe_json
+
+    if file.suffix == ".csv":
+        if name is None or settlement is None:
+            raise InputError("universe.csv", "a CSV names neither: say --name and --settlement")
+        data = read_bytes(file, limit=MAX_JSON_BYTES, what="universe")
+        listed = parse_universe_csv(data, name=name, settlement=settlement)
+    elif name is not None or settlement is not None:
+        raise InputError("universe.csv", "--name and --settlement belong to a CSV; a JSON file has its own")
+    else:
+        listed = read_universe(file)
+    if out is not None:
+        write_atomic(out, universe_json(listed))
+    body = {"name": listed.name, "instruments": len(listed), "universe": listed.digest.hex()}
+    emit(body, as_json, lambda b: print(f"{b['name']}: {b['instruments']} instruments, digest {b['universe']}"))
 
 
 def built(universe: Path, snapshot: Path, parameters: Path) -> Any:

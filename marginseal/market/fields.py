@@ -57,7 +57,7 @@ def decimal(value: object, what: str, *, low: str, high: str) -> Decimal:
 
     Text, not a JSON number: a lot or tick is exact.  InputError field.decimal, RangeError field.out-of-range."""
     if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
-        raise InputError("field.decimal", f'{what}: must be a plain decimal in quotes, such as "0.01"')
+        raise InputError("field.decimal", f'{what}: must be a plain decimal, in JSON in quotes, such as "0.01"')
     number = Decimal(value)
     if not Decimal(low) <= number <= Decimal(high):
         raise RangeError("field.out-of-range", f"{what}: must lie in {low}..{high}")

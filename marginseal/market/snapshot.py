@@ -113,7 +113,8 @@ class Snapshot:
         fields.integer(self.time, "snapshot: time", low=0, high=fields.MAX_TIME)
         fields.integer(self.max_age_s, "snapshot: max_age_s", low=1, high=MAX_AGE_S)
         if self.universe_digest != universe.digest:
-            raise InputError("snapshot.universe", f"the snapshot is not of universe {universe.name}")
+            wanted = f"its universe_digest is {universe.digest.hex()}"
+            raise InputError("snapshot.universe", f"the snapshot is not of universe {universe.name}: {wanted}")
         _same_keys(self.index, {*universe.underlyings, *universe.currencies}, "index")
         for asset, index in self.index.items():
             fields.number(index.price, f"index {asset}: price", low=MIN_PRICE, high=MAX_PRICE)
