@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from marginseal.cli.desk import Desk, read_published
 from marginseal.cli.output import AsJson, emit, progress, utc
 from marginseal.errors import InputError, PolicyError
+
+if TYPE_CHECKING:
+    from marginseal.market.universe import Universe
 
 HOUR = 3600
 YEAR = 366 * 24  # hours
@@ -68,7 +71,7 @@ def publish(
     from marginseal.records.tiles import tiles_of
 
     universe, (registry, _) = desk.universe(), desk.sources()
-    moment = desk.epoch().time if cut_time is None else cut_time
+    moment = _moment_of(desk, universe) if cut_time is None else cut_time
     manifest, _ = desk.manifest(moment)
     account = open_account(desk.envelope("account/account.json"))
     registered = registry.source(source)
@@ -110,6 +113,14 @@ def publish(
         C = SourceStatement.from_payload(one.message.payload).C
         out.append({"file": str(path), "commitment": C.hex()})
     return out
+
+
+def _moment_of(desk: Desk, universe: Universe) -> int:
+    """The epoch's time.  PolicyError commit.universe: nothing could be proven of what is signed over another."""
+    epoch = desk.epoch()
+    if epoch.universe_digest != universe.digest:
+        raise PolicyError("commit.universe", "the desk's epoch is of another universe: build the epoch again")
+    return epoch.time
 
 
 def _earlier(desk: Desk, source: str, cut: str) -> list[tuple[Path, bytes]]:

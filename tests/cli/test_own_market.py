@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
+import json
 from pathlib import Path
 
 import pytest
 
 from marginseal.market.importer import CHAIN_COLUMNS
+from marginseal.market.universe import read_universe, universe_csv
 from tests.cli.conftest import Run
 
 MOMENTS = ("2026-02-05T09:00:00Z", "2026-02-05T15:00:00Z")
@@ -71,3 +74,35 @@ def test_which_moment_is_asked_for_and_the_nearest_is_told(run: Run, imported: P
     assert ran.status == 3
     assert f"the nearest is {MOMENTS[1]}" in ran.err
     assert not (imported / "other").exists()
+
+
+def test_an_instrument_more_and_a_universe_in_csv(run: Run, desk: Path) -> None:
+    """A refusal tells the digest that the snapshot lacks; rows are appended, so holdings stay what they are."""
+    universe, snapshot = (json.loads((desk / name).read_text()) for name in ("universe.json", "snapshot.json"))
+    universe["instruments"].append(
+        {"id": "BTC-SMALL", "kind": "spot", "underlying": "BTC", "contract": "linear", "lot": "0.001", "max_lots": 1000}
+    )
+    (desk / "universe.json").write_text(json.dumps(universe))
+    ran = run("epoch", "build", cwd=desk)
+    assert (ran.status, "[snapshot.universe]" in ran.err) == (3, True)
+    told = json.loads(run("epoch", "universe", "--json").out)["universe"]
+    assert told in ran.err
+    ran = run("commit", "custodian", "--cut", "next", "--sequence", 2)
+    assert (ran.status, "[commit.universe]" in ran.err) == (8, True)
+    snapshot["universe_digest"] = told
+    snapshot["quotes"]["BTC-SMALL"] = snapshot["quotes"]["BTC"]
+    (desk / "snapshot.json").write_text(json.dumps(snapshot))
+    assert run("epoch", "build").status == 0
+    (desk / "universe.csv").write_bytes(universe_csv(read_universe(desk / "universe.json")))
+    given = ("--name", universe["name"], "--settlement", "USD", "--out", "again.json", "--json")
+    assert json.loads(run("epoch", "universe", "universe.csv", *given).out)["universe"] == told
+    assert run("epoch", "build", "--universe", "again.json").status == 0
+    for wrong in (
+        ("universe.csv",),
+        ("universe.json", "--name", "x"),
+        ("universe.csv", "--name", "", "--settlement", "USD"),
+    ):
+        ran = run("epoch", "universe", *wrong)
+        assert (ran.status, "Traceback" in ran.err) == (3, False)
+    (desk / "universe.json").write_bytes(codecs.BOM_UTF8 + (desk / "again.json").read_bytes())
+    assert "byte order mark" in run("epoch", "build").err
