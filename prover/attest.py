@@ -8,7 +8,7 @@ an error; an `Unsatisfied` carries the shortfall for its owner and for nobody el
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,6 +26,7 @@ from marginseal.market.universe import Universe
 from marginseal.records.acceptance import SourceEvidence, check_sources
 from marginseal.records.attestation import Attestation, RuleRef, make_attestation
 from marginseal.records.continuity import check_continuity
+from marginseal.records.envelope import Envelope
 from marginseal.records.keys import SigningKey
 from marginseal.records.manifest import Manifest
 from marginseal.records.opening import Opening
@@ -108,8 +109,8 @@ class Attestor:
         key = commitment_key(n, self.setting.srs, self.setting.vectors, self.workers, self.setting.curve)
         tiles = tiles_of(universe, n)
         submission.check({tile.index: tile for tile in tiles}, key)
-        self._check_sources(submission, public, n, len(tiles))
-        _check_continuity(submission, public, n)
+        check_sources_of(statement, public, n, self.setting)
+        check_continuity_of(statement, submission.releases, public, n)
         observe("checked")
         books = [(e.tile, s.opening) for e, s in zip(statement.sources, submission.sources, strict=True)]
         lots = net_lots(books, epoch.instruments, n)
@@ -119,21 +120,6 @@ class Attestor:
             proofs.append(self._prove(submission, one, index, lots, books, venues, observe))
         observe("sign")
         return make_attestation(statement, submission.owner, submission.rules, proofs, self.signer)
-
-    def _check_sources(self, submission: Submission, public: Public, n: int, tiles: int) -> None:
-        statement = submission.statement
-        published = {e.message_digest: public.source_statement(e.message_digest) for e in statement.sources}
-        evidence = SourceEvidence(
-            registry=public.source_registry(statement.source_registry),
-            registry_digest=statement.source_registry,
-            manifest=public.manifest(statement.manifest),
-            manifest_digest=statement.manifest,
-            messages={digest: p.message for digest, p in published.items()},
-            n=n,
-            tiles=tiles,
-            row_proofs={digest: p.row_proof for digest, p in published.items() if p.row_proof is not None},
-        )
-        check_sources(statement, evidence, srs=self.setting.srs, curve=self.setting.curve)
 
     def _prove(
         self,
@@ -199,8 +185,26 @@ def _amounts(schedule: PledgeSchedule | None, circuit: Circuit, role: Role, venu
     return schedule.opening.q[:venues]
 
 
-def _check_continuity(submission: Submission, public: Public, n: int) -> None:
-    statement = submission.statement
+def check_sources_of(statement: Statement, public: Public, n: int, setting: Setting) -> None:
+    """Every entry stands for a published message, accepted under the statement's own manifest and registry.
+
+    PolicyError, ProofRejected, DecodeError accept.*, signature.*, rows.*, public.*."""
+    published = {e.message_digest: public.source_statement(e.message_digest) for e in statement.sources}
+    evidence = SourceEvidence(
+        registry=public.source_registry(statement.source_registry),
+        registry_digest=statement.source_registry,
+        manifest=public.manifest(statement.manifest),
+        manifest_digest=statement.manifest,
+        messages={digest: p.message for digest, p in published.items()},
+        n=n,
+        tiles=len(tiles_of(public.universe(statement.universe), n)),
+        row_proofs={digest: p.row_proof for digest, p in published.items() if p.row_proof is not None},
+    )
+    check_sources(statement, evidence, srs=setting.srs, curve=setting.curve)
+
+
+def check_continuity_of(statement: Statement, releases: Iterable[Envelope], public: Public, n: int) -> None:
+    """It follows the account's attestation before.  PolicyError continuity.*, release.*, public.*."""
     previous = public.predecessor(statement.account, statement.sequence - 1)
     registries: Mapping[bytes, VenueRegistry] = {
         digest: public.venue_registry(digest)
@@ -212,5 +216,5 @@ def _check_continuity(submission: Submission, public: Public, n: int) -> None:
         n=n,
         previous_n=n if previous is None else rows_for(len(public.universe(previous.statement.universe))),
         registries=registries,
-        releases={release.digest: release for release in submission.releases},
+        releases={release.digest: release for release in releases},
     )

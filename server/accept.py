@@ -1,6 +1,7 @@
 """Accepting a submission: every check that needs no plaintext, then submission and job in one transaction.
 
-A submission is sealed; what stands outside the seal is its `Header`.  Accepting is idempotent by the account's
+A submission is sealed; what stands outside the seal is its `Header`.  A finished attestation is accepted the same way;
+its own checks come first (resources/proved.py).  Accepting is idempotent by the account's
 idempotency key: the same bytes again are the same submission, whatever became of the first answer.  What is refused
 here costs no proof; what can only be known from the plaintext is refused by the worker, in an answer only the owner
 can open.
@@ -52,12 +53,12 @@ _KNOWN = sa.select(submissions.c.id, submissions.c.body_digest).where(
 
 @dataclass(frozen=True)
 class Header:
-    """What stands outside the seal, and is bound to it."""
+    """What stands outside the seal, and is bound to it.  prover_key: None for an attestation, which has no seal."""
 
     account: str
     sequence: int
     epoch: bytes
-    prover_key: str
+    prover_key: str | None
 
 
 ReadHeader = Callable[[bytes], Header]
@@ -125,7 +126,7 @@ def accept(
 
 
 def _check(header: Header, situation: Situation) -> None:
-    if header.prover_key not in situation.prover_keys:
+    if header.prover_key is not None and header.prover_key not in situation.prover_keys:
         raise Refusal(409, "submission.prover-key", "Sealed to a key that is not accepted; fetch the current one.")
     if not situation.epoch_is_current(header.epoch):
         raise Refusal(409, "submission.epoch", "The epoch is not logged here, or has expired.")
@@ -146,7 +147,8 @@ def _insert(
             "account": header.account,
             "sequence": header.sequence,
             "epoch": header.epoch,
-            "prover_key": header.prover_key,
+            "prover_key": header.prover_key or "",
+            "kind": "proved" if header.prover_key is None else "sealed",
             "idempotency_key": idempotency_key,
             "body_digest": digest,
             "sealed": body,

@@ -14,7 +14,17 @@ from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 
 from server import problem, services
-from server.resources import attestations, health, log, prover_keys, publications, records, rules, submissions
+from server.resources import (
+    attestations,
+    health,
+    log,
+    proved,
+    prover_keys,
+    publications,
+    records,
+    rules,
+    submissions,
+)
 
 _METHODS = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "PATCH")
 
@@ -55,7 +65,7 @@ def create_app(parts: services.Services) -> OpenAPI:
         parts.metrics.answered(route, method, response.status_code, time.perf_counter() - g.arrived)
         return response
 
-    for module in (health, prover_keys, submissions, publications, attestations, records, rules, log):
+    for module in (health, prover_keys, submissions, proved, publications, attestations, records, rules, log):
         app.register_api(module.blueprint)
 
     @app.get("/openapi.json", doc_ui=False)

@@ -14,7 +14,7 @@ import contextlib
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -37,7 +37,7 @@ from marginseal.records.sealing import SealingKey, SealingPublicKey
 from marginseal.records.source import PublishedStatement
 from marginseal.records.submission import NONCE_BYTES, Submission, SubmissionHeader, seal_submission
 from server.tls import Socket
-from server.wire import Answer, encode_body, open_answer
+from server.wire import Answer, encode_body, encode_proved, open_answer
 
 TAG = "marginseal"
 PAUSE_S = 1.0
@@ -139,20 +139,29 @@ class Client:
         self, header: SubmissionHeader, sealed: bytes, *, idempotency_key: str | None = None
     ) -> Submitted:
         name = idempotency_key or secrets.token_urlsafe(24)
-        body = encode_body(header, sealed)
+        return Submitted(self._submit("/v1/submissions", encode_body(header, sealed), name), header)
+
+    def post_proved(
+        self, attestation: bytes, releases: Sequence[bytes] = (), *, idempotency_key: str | None = None
+    ) -> str:
+        """Hand in an attestation that the account proved itself; the submission's id.  Durable there on return."""
+        name = idempotency_key or secrets.token_urlsafe(24)
+        return self._submit("/v1/attestations", encode_proved(attestation, releases), name)
+
+    def _submit(self, path: str, body: bytes, name: str) -> str:
         headers = {"Content-Type": "application/octet-stream", "Idempotency-Key": name}
-        answer = self._request("POST", "/v1/submissions", signed=True, body=body, headers=headers)
-        return Submitted(_text(_object(answer), "id"), header)
+        return _text(_object(self._request("POST", path, signed=True, body=body, headers=headers)), "id")
 
     def status(self, submission: str, *, wait_s: float = 0) -> dict[str, Any]:
         return self._json(f"/v1/submissions/{quote(submission, safe='')}", {"wait": wait_s}, signed=True)
 
-    def wait(self, submitted: Submitted, *, timeout_s: float = 300.0) -> dict[str, Any]:
-        """The final status.  ServiceError service.timeout."""
+    def wait(self, submitted: Submitted | str, *, timeout_s: float = 300.0) -> dict[str, Any]:
+        """The final status of a submission.  ServiceError service.timeout."""
+        name = submitted if isinstance(submitted, str) else submitted.id
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             asked = time.monotonic()
-            status = self.status(submitted.id, wait_s=min(20.0, max(0.0, deadline - asked)))
+            status = self.status(name, wait_s=min(20.0, max(0.0, deadline - asked)))
             if status["state"] not in ("ready", "running"):
                 return status
             if time.monotonic() - asked < PAUSE_S:

@@ -143,6 +143,9 @@ class LogSection(_Section):
     )
     checkpoint_age_s: Annotated[int, Field(ge=0, le=3600)] = 5
     manifest_delay_s: Annotated[int, Field(ge=0, le=90 * 86_400)] = 86_400
+    epoch_lag_s: Annotated[int, Field(ge=0, le=86_400)] = Field(
+        default=600, description="after a newer epoch is logged, how long attestations under the one before are"
+    )
     witnesses: tuple[WitnessSection, ...] = Field(default=(), max_length=16)
     witness_wait_s: Annotated[float, Field(gt=0, le=10)] = 2.0
     witness_rest_s: Seconds = 30.0

@@ -46,7 +46,7 @@ class Busy(StorageError):
 
 @dataclass(frozen=True)
 class Job:
-    """A claimed job: sealed bytes, and what is public about them."""
+    """A claimed job: sealed bytes (of kind "proved": a finished attestation), and what is public about them."""
 
     id: int
     submission: str
@@ -57,6 +57,7 @@ class Job:
     sealed: bytes
     attempt: int
     worker: str
+    kind: str = "sealed"
 
 
 @dataclass(frozen=True)
@@ -235,8 +236,9 @@ class LeaseQueue:
                 return None
             s = c.execute(_SUBMISSION, {"name": row.submission}).one()
         return Job(
-            row.id, row.submission, row.account, row.sequence, s.epoch, s.prover_key, s.sealed, row.attempt, worker
-        )
+            row.id, row.submission, row.account, row.sequence, s.epoch, s.prover_key, s.sealed, row.attempt, worker,
+            s.kind,
+        )  # fmt: skip
 
     def heartbeat(self, job: Job, stage: Stage) -> bool:
         until = self._clock() + int(1000 * self._limits.lease_s)

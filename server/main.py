@@ -37,9 +37,9 @@ from marginseal.log.log import Log
 from marginseal.log.note import KeyKind, Signer, VerifierKey
 from marginseal.log.sql import SqlStorage, open_sqlite
 from marginseal.records.keyfile import LOG_COST, read_signing_key, write_key
-from marginseal.records.keys import Role, SigningKey
+from marginseal.records.keys import PublicKey, Role, SigningKey
 from marginseal.records.sealing import SealingKey
-from server import logs
+from server import logs, own_provers
 from server.audit import Operator
 from server.catalogue import Catalogue
 from server.config import Config
@@ -219,11 +219,14 @@ def make_worker(
     """A worker with its own connections, in the process that calls; `close` gives them back."""
     from prover.attest import Attestor, Circuits
     from prover.prove import Secrets
+    from server.place import Place
+    from server.proved import Proved
     from server.proving import Proving
     from verifier.verify import Setting
 
     blinding = hmac.new(keys.signer.seed, b"MARGINSEAL-V1-BLINDING-SECRET", hashlib.sha256).digest()
-    attestor = Attestor(keys.signer, Secrets(blinding), Setting.default(), Circuits(), config.worker.threads)
+    setting, circuits = Setting.default(), Circuits()
+    attestor = Attestor(keys.signer, Secrets(blinding), setting, circuits, config.worker.threads)
     held = contextlib.ExitStack()
     store = held.enter_context(contextlib.closing(Store(config.store_url)))
     with held:  # until the worker is made
@@ -231,10 +234,18 @@ def make_worker(
         log = open_log(config, None)
         held.callback(close_log, log)
         public = LoggedRecords(store, log, Catalogue(store, log))
-        task = Proving(attestor, keys.sealing, public, log, clock)
+        place = Place(public, log, clock, config.log.epoch_lag_s)
+        proved = Proved(lambda account: own_provers_of(store, account), public, place, circuits, setting)
+        task = Proving(attestor, keys.sealing, public, place, proved)
         queue = LeaseQueue(store, limits(config), clock)
         release = held.pop_all().close
     return Worker(queue, task, name=name, beat_s=config.queue.lease_s / 3, at=at, release=release)
+
+
+def own_provers_of(store: Store, account: str) -> list[PublicKey]:
+    """Under which keys an account's own attestations are taken."""
+    with store.read() as c:
+        return own_provers.keys_of(c, account)
 
 
 def _worker_process(config: Config, name: str, parent: int) -> None:

@@ -25,7 +25,7 @@ from marginseal.records.keys import PublicKey
 from marginseal.records.manifest import Manifest
 from marginseal.records.sealing import SealingKey
 from marginseal.records.source import PublishedStatement, SourceStatement
-from server import audit, parties, publish
+from server import audit, own_provers, parties, publish
 from server.audit import Action, Operator
 from server.catalogue import Catalogue
 from server.jobs import Clock, LeaseQueue
@@ -109,7 +109,18 @@ class Office:
         return self._act("add-key", params, lambda c, now: parties.add_key(c, kind, party, key, now=now))
 
     def revoke_key(self, key_id: str) -> int:
-        return self._act("revoke-key", {"key_id": key_id}, lambda c, now: parties.revoke_key(c, key_id, now=now))
+        """A party's key, or that of an account's own prover."""
+
+        def do(c: sa.Connection, now: int) -> None:
+            if not own_provers.revoke(c, key_id, now=now):
+                parties.revoke_key(c, key_id, now=now)
+
+        return self._act("revoke-key", {"key_id": key_id}, do)
+
+    def register_prover(self, account: str, key: PublicKey) -> int:
+        """A key under which the account's own attestations are logged."""
+        params = {"kind": "prover", "party": account, "key": key.raw.hex()}
+        return self._act("add-key", params, lambda c, now: own_provers.register(c, account, key, now=now))
 
     def rotate_prover_key(
         self, directory: Path, passphrase: bytes, new: SealingKey, *, grace_s: int, log_cost: int = LOG_COST

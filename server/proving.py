@@ -20,31 +20,31 @@ from marginseal.errors import (
     ServiceError,
     Unsatisfied,
 )
-from marginseal.log.entry import ATTESTATION, NO_PREDECESSOR, Entry
-from marginseal.log.log import Log
-from marginseal.records.attestation import Attestation
-from marginseal.records.manifest import in_force
 from marginseal.records.sealing import SealingKey
-from marginseal.records.statement import Statement
-from marginseal.records.submission import Submission, open_submission
+from marginseal.records.submission import open_submission
 from prover.attest import Attestor
-from server.jobs import Clock, Job, Outcome
+from server.jobs import Job, Outcome
+from server.place import Place
 from server.public import LoggedRecords
 from server.wire import Answer, decode_body, seal_answer
-from server.worker import Progress
+from server.worker import Progress, Task
 
 _OWNERS = (Unsatisfied, PolicyError, ProofRejected, DecodeError, RuleError, InputError)
 
 
 class Proving:
-    """The worker's task.  keys: the private key for a prover key id; public: what the log serves."""
+    """The worker's task.  keys: the private key for a prover key id; public: what the log serves; proved: the task for
+    jobs that bring a finished attestation."""
 
     def __init__(
-        self, attestor: Attestor, keys: Callable[[str], SealingKey], public: LoggedRecords, log: Log, clock: Clock
+        self, attestor: Attestor, keys: Callable[[str], SealingKey], public: LoggedRecords, place: Place, proved: Task
     ) -> None:
-        self._attestor, self._keys, self._public, self._log, self._clock = attestor, keys, public, log, clock
+        self._attestor, self._keys, self._public, self._place = attestor, keys, public, place
+        self._proved = proved
 
     def __call__(self, job: Job, progress: Progress) -> Outcome:
+        if job.kind == "proved":
+            return self._proved(job, progress)
         try:
             header, sealed = decode_body(job.sealed)
             key = self._key(header.prover_key)
@@ -54,13 +54,13 @@ class Proving:
             return Outcome("refused", None, code="submission.unreadable")
         progress.stage("opened")
         try:
-            index = self._place(submission.statement)
+            index = self._place.find(submission.statement)
             if index is None:
                 progress.stage("proving")
                 attestation = self._attestor.attest(submission, self._public)
                 progress.at("after-proof")
                 progress.stage("logging")
-                index = self._append(submission, attestation)
+                index = self._place.append(attestation, submission.releases)
                 progress.at("after-log-append")
         except _OWNERS as e:
             answer = Answer(
@@ -82,55 +82,3 @@ class Proving:
         except MarginSealError:
             # A key file that is missing or locked is ours to mend, and no reason to refuse anybody.
             raise ServiceError("worker.key", "the private key of this submission cannot be read") from None
-
-    def _logged(self, statement: Statement) -> int | None:
-        """Where this very statement is logged already: by an earlier attempt that was killed before it could say so."""
-        position = self._log.attestation(statement.account, statement.sequence)
-        if position is None:
-            return None
-        if position.statement_digest != statement.digest:
-            raise PolicyError("log.sequence-taken", "another attestation of the account stands at this sequence")
-        return position.index
-
-    def _place(self, statement: Statement) -> int | None:
-        """Where this very statement is logged already, or None: it may be logged next.
-
-        The rules of the log, before a proof is spent on what it would refuse."""
-        head = self._log.head(statement.account)
-        last, prev = (0, NO_PREDECESSOR) if head is None else (head.sequence, head.statement_digest)
-        if statement.sequence <= last:
-            return self._logged(statement)
-        if statement.sequence != last + 1:
-            raise PolicyError("log.sequence-gap", f"the account's next attestation is {last + 1}")
-        if statement.prev != prev:
-            raise PolicyError("log.prev-mismatch", "the statement does not name its predecessor")
-        if statement.expiry <= self._clock() // 1000:
-            raise PolicyError("submission.expired", "the statement has expired")
-        manifests = self._public.manifests(statement.account)
-        version = in_force([manifest for manifest, _ in manifests], statement.cut_time).version
-        # Of two that claim one version, the one logged first holds.
-        if next(name for manifest, name in manifests if manifest.version == version) != statement.manifest:
-            raise PolicyError("submission.manifest", "not the account's manifest in force at the cut")
-        return None
-
-    def _append(self, submission: Submission, attestation: Attestation) -> int:
-        s = attestation.statement
-        needed = self._public.objects_of(s)
-        needed |= {self._log.put_object(release.encode()) for release in submission.releases}
-        entry = Entry(
-            ATTESTATION,
-            attestation.data,
-            account=s.account,
-            sequence=s.sequence,
-            statement_digest=s.digest,
-            prev=s.prev,
-            books=tuple(sorted({(e.source, e.book) for e in s.sources}, key=lambda b: (b[0].encode(), b[1].encode()))),
-            dependencies=tuple(sorted(needed)),
-        )
-        try:
-            return self._log.append(entry, now=self._clock() // 1000)
-        except PolicyError as e:
-            index = self._logged(s) if e.code == "log.sequence-taken" else None
-            if index is None:
-                raise
-            return index  # another worker was faster, with another proof of the same statement

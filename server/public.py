@@ -27,6 +27,7 @@ from server.tables import published
 T = TypeVar("T", bound=Record)
 _PUBLISHED = sa.select(published.c.object).where(published.c.message == sa.bindparam("message"))
 _EPOCHS = 4
+_RECENT_EPOCHS = 64  # in which a newer one is looked for; the epoch of a statement expires before as many have come
 _RECORDS = 256
 _MESSAGES = 4096
 
@@ -62,6 +63,17 @@ class LoggedRecords:
 
     def epoch_record(self, digest: bytes) -> EpochRecord:
         return self._record(EpochRecord, digest, Kind.EPOCH)
+
+    def superseded(self, digest: bytes, *, before: int) -> bool:
+        """Whether a newer epoch of the same operator and universe was logged before that time (unix seconds)."""
+        epoch = self.epoch_record(digest)
+        self._catalogue.sync(self._log.size())
+        for found in self._catalogue.recent(Kind.EPOCH, _RECENT_EPOCHS):
+            other = peek(EpochRecord, self._envelope(found.index))
+            same = (other.operator, other.universe) == (epoch.operator, epoch.universe)
+            if same and other.time > epoch.time and found.time < before:
+                return True
+        return False
 
     def universe(self, digest: bytes) -> Universe:
         return self._universe(self._found(digest, Kind.UNIVERSE).index)

@@ -61,6 +61,18 @@ prover_keys = sa.Table(
     sa.Column("retired", sa.BigInteger),
 )
 
+# Provers of accounts that prove for themselves.  A key is one account's for ever, also after it was revoked.
+own_provers = sa.Table(
+    "own_provers",
+    metadata,
+    sa.Column("key_id", sa.String(64), primary_key=True),
+    sa.Column("account", sa.String(64), nullable=False),
+    sa.Column("public", sa.LargeBinary(32), nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("revoked", sa.BigInteger),
+    sa.Index("own_provers_of_account", "account"),
+)
+
 # Nonces of signed requests, until the signature could no longer be fresh.
 nonces = sa.Table(
     "nonces",
@@ -71,7 +83,8 @@ nonces = sa.Table(
     sa.Index("nonces_by_expiry", "expires"),
 )
 
-# What was accepted.  The sealed bytes go when the job is finished; their digest stays.
+# What was accepted: a sealed portfolio, or ("proved") a finished attestation, which is public and sealed to nobody.
+# The bytes go when the job is finished; their digest stays.
 submissions = sa.Table(
     "submissions",
     metadata,
@@ -84,6 +97,7 @@ submissions = sa.Table(
     sa.Column("body_digest", sa.LargeBinary(32), nullable=False),
     sa.Column("sealed", sa.LargeBinary),
     sa.Column("received", sa.BigInteger, nullable=False),
+    sa.Column("kind", sa.String(8), nullable=False, server_default="sealed"),
     sa.UniqueConstraint("account", "idempotency_key", name="submission_once"),
 )
 

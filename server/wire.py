@@ -4,6 +4,9 @@
     header = RFC 8785 JSON of `SubmissionHeader.members`: account, epoch, nonce, prover_key, sequence
     sealed = the padded submission, sealed to the prover under this header (records.submission): a size class + 1136
 
+    proved = a finished attestation, then the signed releases that its statement lists, in its order, each behind its
+             length (4 bytes, big-endian)
+
     answer = the padded document, sealed to the response key under the same header: always ANSWER_BYTES + 1136 bytes
 
 The answer says how it ended: attested, with the place in the log; or refused, with the check that refused and, for
@@ -13,15 +16,20 @@ nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from marginseal.errors import DecodeError
 from marginseal.records import document
+from marginseal.records.attestation import Attestation
 from marginseal.records.document import canonical
+from marginseal.records.envelope import Envelope
 from marginseal.records.sealing import OVERHEAD, SealingKey, SealingPublicKey, seal_info
+from marginseal.records.statement import MAX_RELEASES
 from marginseal.records.submission import MAX_CLASS, MIN_CLASS, NONCE_BYTES, SubmissionHeader
 
 MAX_HEADER_BYTES = 1024
+MAX_PROVED_BYTES = 2**20
 ANSWER_BYTES = 1024
 _KEYS = ("account", "epoch", "nonce", "prover_key", "sequence")
 _ANSWER_KEYS = ("code", "format", "line", "log_index", "message", "outcome", "shortfall", "statement")
@@ -61,6 +69,29 @@ def decode_body(body: bytes) -> tuple[SubmissionHeader, bytes]:
     if padded & (padded - 1) or not MIN_CLASS <= padded <= MAX_CLASS:
         raise DecodeError("submission.size", "submission: not of a size class")
     return header, sealed
+
+
+def encode_proved(attestation: bytes, releases: Sequence[bytes] = ()) -> bytes:
+    return b"".join(len(part).to_bytes(4, "big") + part for part in (attestation, *releases))
+
+
+def decode_proved(body: bytes) -> tuple[Attestation, tuple[Envelope, ...]]:
+    """Nothing is verified.  DecodeError proved.body, proved.releases, and those of `Attestation.decode`."""
+    parts: list[bytes] = []
+    at = 0
+    while at < len(body):
+        start = at + 4
+        at = start + int.from_bytes(body[at:start], "big")
+        if not start <= at <= len(body) or len(parts) > MAX_RELEASES:
+            raise DecodeError("proved.body", "not an attestation and the releases it lists")
+        parts.append(body[start:at])
+    if not parts:
+        raise DecodeError("proved.body", "not an attestation and the releases it lists")
+    attestation = Attestation.decode(parts[0])
+    releases = tuple(Envelope.decode(part) for part in parts[1:])
+    if [release.digest for release in releases] != [listed.digest for listed in attestation.statement.releases]:
+        raise DecodeError("proved.releases", "not the releases that the statement lists, in its order")
+    return attestation, releases
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,16 @@ def add_key(
         _done("add key", desk.add_key(kind, party, public_key(kind, public)), as_json)
 
 
+@app.command("register-prover")
+def register_prover(
+    account: Annotated[str, typer.Argument(help="The account that proves for itself.")], public: KeyText,
+    data: DataFolder = None, config: ConfigFile = None, key: KeyFile = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """The key under which an account's own attestations are logged (`submit --proved`)."""
+    with office_of(service_config(data, config), key) as desk:
+        _done("register prover", desk.register_prover(account, public_key("prover", public)), as_json)
+
+
 @app.command("revoke-key")
 def revoke_key(
     key_id: Annotated[str, typer.Argument(help="The key's identifier.")],

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from marginseal.records.attestation import RuleRef
     from marginseal.records.client_policy import ClientPolicy, EpochInputs
     from marginseal.records.envelope import Envelope
+    from marginseal.records.keys import PublicKey
     from marginseal.records.submission import Submission
     from server.client import Client, Logged
     from server.wire import Answer
@@ -56,6 +57,9 @@ def submit(
         Path | None, typer.Option(help="The client's own prices, read anew at every epoch; default snapshot.json.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="With --follow: stop after so many new epochs.")] = None,
+    proved: Annotated[
+        Path | None, typer.Option(help="Instead: log this attestation, which `prove` made; the book stays here.")
+    ] = None,
     url: Url = None,
     ca: CaFile = None,
     card: CardFile = None,
@@ -65,6 +69,13 @@ def submit(
     """Seal and submit the portfolio; wait; save attestation, receipt, head and schedule."""
     at = Desk(desk)
     service = find_card(card or at.root / CARD, url, ca, lambda line: typer.echo(line, err=True))
+    if proved is not None:
+        from marginseal.cli.proved import post_proved
+
+        with progress("posting", quiet=as_json) as step:
+            body = post_proved(at, service, proved, release or [], observe=step)
+        emit(body, as_json, _tell)
+        return
     wanted = Wanted(tuple(rule or ["worst_case"]), tier, tuple(inputs or ()), hours, pledges, tuple(release or ()))
     if follow:
         if release:
@@ -152,11 +163,11 @@ def _send(desk: Desk, client: Client, card: Card, submission: Submission, observ
     observe("sealing")
     submitted = client.submit(submission)
     accepted = time.perf_counter()
-    status = _wait(client, submitted.id, observe)
+    status = wait_for(client, submitted.id, observe)
     answer = client.answer(status, submitted, desk.sealing_key())
     if status["state"] != "attested":
         _candidate(desk, statement.digest).unlink(missing_ok=True)
-        raise _refusal(str(status["state"]), status.get("code"), answer)
+        raise refusal(str(status["state"]), status.get("code"), answer)
     observe("saving")
     logged = client.latest(statement.account, after=statement.sequence - 1, wait_s=5)
     if logged is None or logged.sequence != statement.sequence:
@@ -181,7 +192,7 @@ def _send(desk: Desk, client: Client, card: Card, submission: Submission, observ
     }
 
 
-def _wait(client: Client, name: str, observe: Observer, *, timeout_s: float = 600.0) -> dict[str, Any]:
+def wait_for(client: Client, name: str, observe: Observer, *, timeout_s: float = 600.0) -> dict[str, Any]:
     """The final status, told on the way.  ServiceError service.timeout."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -192,7 +203,7 @@ def _wait(client: Client, name: str, observe: Observer, *, timeout_s: float = 60
     raise ServiceError("service.timeout", "the submission is still being worked on; submit again to find it")
 
 
-def _refusal(state: str, code: object, answer: Answer | None) -> MarginSealError:
+def refusal(state: str, code: object, answer: Answer | None) -> MarginSealError:
     """Why, as far as the prover told its owner; without an answer, as far as it tells everybody."""
     if answer is None:
         return ServiceError(str(code or "submission.refused"), f"the submission ended as {state}")
@@ -222,7 +233,7 @@ def save(desk: Desk, card: Card, logged: Logged, digest: bytes) -> None:
     statement, sequence = attestation.statement, logged.sequence
     if statement.digest != digest or statement.sequence != sequence:
         raise ProofRejected("submit.statement", "the service's attestation is not of the statement that was sent")
-    attestation.verify_signatures([card.prover_key])
+    attestation.verify_signatures([card.prover_key, *_own_prover(desk)])
     if logged.head is not None:
         verify_newest(
             logged.receipt, logged.head, logged.attestation, card.log_policy, account=statement.account,
@@ -238,6 +249,11 @@ def save(desk: Desk, card: Card, logged: Logged, digest: bytes) -> None:
     if logged.head is not None:
         write_atomic(place.with_suffix(".head"), logged.head)
     write_atomic(place, logged.attestation)
+
+
+def _own_prover(desk: Desk) -> list[PublicKey]:
+    """The key of an institution that proves for itself too."""
+    return [desk.prover_key()] if (desk.root / "prover.pub").exists() else []
 
 
 def recover(desk: Desk, client: Client, card: Card) -> int:

@@ -32,7 +32,7 @@ class Changed(Shape):
     wait: Wait = 0
 
 
-def _shown(s: Status) -> SubmissionOut:
+def shown(s: Status) -> SubmissionOut:
     def seconds(ms: int | None) -> int | None:
         return None if ms is None else ms // 1000
 
@@ -57,7 +57,7 @@ def _shown(s: Status) -> SubmissionOut:
     )
 
 
-def _situation(s: Services, account: str) -> Situation:
+def situation(s: Services, account: str) -> Situation:
     head = s.log.head(account)
     return Situation(
         prover_keys=frozenset(k.key_id for k in s.prover_keys.accepted(s.clock())),
@@ -89,11 +89,11 @@ def submit(header: WriteHeaders) -> Response:
         body,
         s.read_header(body),
         header.idempotency_key,
-        lambda: _situation(s, caller.party),
+        lambda: situation(s, caller.party),
         now=s.clock(),
     )
     s.accepted()
-    out = _shown(status(s.store, caller.party, name))
+    out = shown(status(s.store, caller.party, name))
     return answer(out, 202 if new else 200, {"Location": f"/v1/submissions/{name}"})
 
 
@@ -110,4 +110,4 @@ def progress(path: OneSubmission, query: Changed) -> Response:
             return None if now.state in ("ready", "running") else now
 
         found = s.watch_jobs.wait(ended, min(query.wait, s.config.server.long_poll_s)) or found
-    return answer(_shown(found))
+    return answer(shown(found))

@@ -441,6 +441,44 @@ def test_keys_are_taken_on_first_use_and_said_so(run: Run, admitted: Place, tmp_
     assert (taken.url, taken.log_key, taken.prover_key) == (card.url, card.log_key, card.prover_key)
 
 
+def test_an_institution_proves_for_itself_and_shows_nobody_its_book(run: Run, admitted: Place, tmp_path: Path) -> None:
+    """Its operator registers the prover, the service checks and logs, and a venue pins the key it accepts."""
+    desk, service = admitted.desk, ("--config", admitted.file)
+    root, card = desk.root, read_card(desk.root / "service.json")
+    assert run("prove", "--rule", RULE, "--desk", root).status == 0
+    sequence = desk.last_sequence()
+    file = desk.attestation_file(sequence)
+    proved = file.read_bytes()
+
+    told = run("submit", "--proved", file, "--desk", root)
+    assert told.status != 0
+    assert "proved.prover" in told.err
+    key = desk.prover_key()
+    assert run("office", "register-prover", "fund-1", key.raw.hex(), *service).status == 0
+    posted = json.loads(run("submit", "--proved", file, "--desk", root, "--json").out)
+    assert (posted["sequence"], posted["statement"]) == (sequence, desk.attestation(sequence).statement.digest.hex())
+    assert file.read_bytes() == proved
+    assert file.with_suffix(".receipt").exists()
+    again = json.loads(run("submit", "--proved", file, "--desk", root, "--json").out)
+    assert (again["submission"], again["log_index"]) == (None, posted["log_index"])
+
+    assert run("open", "pledge", "venue-a", "--desk", root).status == 0
+    policy = tmp_path / "policy.json"
+
+    def codes(*provers: str) -> set[str]:
+        policy.write_bytes(desk_policy(desk, card, "venue-a", provers=list(provers)))
+        told = run(
+            "venue", "decide", "--policy", policy, "--account", "fund-1", "--pledge", root / "opened" / "venue-a.json",
+            "--card", root / "service.json", "--json",
+        )  # fmt: skip
+        return {reason["code"] for reason in json.loads(told.out)["reasons"]}
+
+    hosted = card.prover_key.raw.hex()
+    assert codes(hosted) == {"signature.threshold"}
+    assert codes(hosted, key.raw.hex()) == set()  # both: the predecessor was the hosted prover's
+    assert submit(run, desk)["sequence"] == sequence + 1  # the hosted prover goes on from there
+
+
 @pytest.mark.slow
 def test_the_first_run_makes_what_is_missing_and_stops_when_told(tmp_path: Path) -> None:
     environment = os.environ | {"MARGINSEAL_SERVER__PORT": str(free_port()), "MARGINSEAL_WORKER__PROCESSES": "1"}

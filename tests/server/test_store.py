@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.dialects import postgresql
@@ -18,7 +19,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from marginseal.errors import StorageError
 from server.jobs import LeaseQueue, Limits, Outcome, now_ms
-from server.store import Store, check_version, migrate
+from server.store import Store, _alembic, check_version, migrate
 from server.tables import audit, buckets, jobs, metadata, party_keys, submissions
 from server.tidy import tidy
 
@@ -50,6 +51,19 @@ def test_the_migrations_make_the_tables_the_code_uses(store: Store) -> None:
             if isinstance(constraint, sa.CheckConstraint):
                 assert str(constraint.sqltext) in made[table.name]
     assert "WHERE state IN ('ready', 'running', 'attested')" in made["one_live_job"]
+
+
+def test_what_the_first_version_held_is_kept(tmp_path: Path) -> None:
+    with contextlib.closing(Store(f"sqlite:///{tmp_path}/service.db")) as store:
+        config = _alembic()
+        with store.write() as c:
+            config.attributes["connection"] = c
+            command.upgrade(config, "0001")
+            c.execute(sa.text("INSERT INTO submissions VALUES ('s', 'fund', 1, x'00', 'k', 'i', x'00', x'00', 0)"))
+        migrate(store)
+        check_version(store)
+        with store.read() as c:
+            assert c.execute(sa.select(submissions.c.id, submissions.c.kind)).all() == [("s", "sealed")]
 
 
 def test_every_table_and_index_is_sql_that_postgresql_has() -> None:

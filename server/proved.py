@@ -1,0 +1,84 @@
+"""What a worker does with an attestation that its account proved itself: check all of it, and log it.
+
+The account shows nobody its book; what it posts is what everybody will read.  So nothing here is secret: the reason of
+a refusal stands in the job's public code.  The checks are those that a worker's own output has passed before it is
+logged: owner and prover signed, the place in the chain is free, every source's statement is published and accepted
+under manifest and registry, the pledges follow their predecessor's, the circuits are those of the epoch, every proof
+holds.  Doing it again is harmless, as with a proof of our own (proving.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from marginseal.errors import DecodeError, InputError, PolicyError, ProofRejected, RuleError
+from marginseal.records.attestation import Attestation
+from marginseal.records.envelope import Envelope
+from marginseal.records.keys import PublicKey
+from prover.attest import Circuits, check_continuity_of, check_sources_of
+from server.jobs import Job, Outcome
+from server.place import Place
+from server.public import LoggedRecords
+from server.wire import decode_proved
+from server.worker import Progress
+from verifier.claims import check_epoch, verify_claims
+from verifier.verify import Setting
+
+_ACCOUNTS = (DecodeError, PolicyError, ProofRejected, RuleError, InputError)
+
+
+def check_signatures(attestation: Attestation, provers: Sequence[PublicKey]) -> None:
+    """The owner signed the statement, and provers of the account, nobody else, all of it.
+
+    ProofRejected signature.invalid, signature.threshold; PolicyError proved.signatures."""
+    signers = attestation.verify_signatures(provers)
+    if len(signers) != len(attestation.envelope.signatures):
+        # Signatures that nobody can check would stand in the log for ever.
+        raise PolicyError("proved.signatures", "a signature that is not of a prover registered for the account")
+
+
+class Proved:
+    """The task for jobs of kind "proved".  provers: the registered prover keys of an account."""
+
+    def __init__(
+        self,
+        provers: Callable[[str], Sequence[PublicKey]],
+        public: LoggedRecords,
+        place: Place,
+        circuits: Circuits,
+        setting: Setting,
+    ) -> None:
+        self._provers, self._public, self._place = provers, public, place
+        self._circuits, self._setting = circuits, setting
+
+    def __call__(self, job: Job, progress: Progress) -> Outcome:
+        try:
+            attestation, releases = decode_proved(job.sealed)
+            statement = attestation.statement
+            progress.stage("opened")
+            index = self._place.find(statement)
+            if index is None:
+                progress.stage("proving")
+                self._check(job, attestation, releases)
+                progress.at("after-proof")
+                progress.stage("logging")
+                index = self._place.append(attestation, releases)
+                progress.at("after-log-append")
+        except _ACCOUNTS as e:
+            return Outcome("refused", None, code=e.code)
+        return Outcome("attested", None, attestation=statement.digest, log_index=index)
+
+    def _check(self, job: Job, attestation: Attestation, releases: Sequence[Envelope]) -> None:
+        statement, rules = attestation.statement, attestation.body.rules
+        if statement.account != job.account:
+            raise PolicyError("submission.account", "the attestation of another account")
+        check_signatures(attestation, self._provers(statement.account))
+        epoch = self._public.epoch(statement.epoch)
+        check_epoch(statement, epoch)
+        venues = len(self._public.venue_registry(statement.venue_registry).venues)
+        pairs = zip(rules, statement.claims, strict=True)
+        compiled = [self._circuits.get(epoch, rule, claim, statement, venues) for rule, claim in pairs]
+        n = compiled[0].circuit.n
+        check_sources_of(statement, self._public, n, self._setting)
+        check_continuity_of(statement, releases, self._public, n)
+        verify_claims(statement, attestation.proofs, compiled, setting=self._setting)
