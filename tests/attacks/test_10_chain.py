@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from marginseal.errors import MarginSealError
-from marginseal.log.publish import publish_record
+from marginseal.log.publish import attestation_entry, publish_record
+from marginseal.log.receipt import Receipt
 from marginseal.records.attestation import make_attestation, sign_statement
 from marginseal.records.envelope import sign
 from marginseal.records.keys import Role
@@ -167,6 +168,19 @@ def test_a_chain_with_a_gap_is_none(world: World, fund: Fund) -> None:
                   tuple(reversed(dossier.chain)), (*dossier.chain, dossier.chain[-1])):  # fmt: skip
         found = decide(replace(dossier, chain=chain), policy(), now=world.now + 1, setting=setting())
         assert codes(found) == ["decide.previous"]
+
+
+def test_a_predecessor_that_is_logged_as_something_else(world: World, fund: Fund) -> None:
+    """The same bytes stand in the log under another account: when those were taken says nothing of this chain."""
+    rounds(world, fund, 2)
+    first = fund.history[0].attestation
+    entry = replace(attestation_entry(first, [world.log.put_object(x) for x in fund.history[0].objects]), books=())
+    at = world.log.append(replace(entry, account="fund-9"), now=world.now)
+    fund.attest()
+    dossier = world.dossier(fund)
+    receipt = world.log.receipt(at, Receipt.decode(dossier.receipt).note)
+    changed = replace(dossier, chain=(replace(dossier.chain[0], receipt=receipt), dossier.chain[1]))
+    assert codes(decide(changed, policy(), now=world.now + 1, setting=setting())) == ["decide.previous"]
 
 
 def test_what_the_attestations_before_name_is_needed(world: World, fund: Fund) -> None:

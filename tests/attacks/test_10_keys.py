@@ -235,6 +235,26 @@ def test_10_a_revocation_of_another_tree_is_noticed(world: World, fund: Fund) ->
     assert [code for code, _ in found.reasons] == ["decide.checkpoint"]
 
 
+def test_10_an_attestation_before_under_a_revoked_account_key(tmp_path: Path) -> None:
+    """The newest is signed with the other key that the manifest names; the one before by a thief."""
+    world = World.new(tmp_path / "log")
+    world.epoch("one")
+    fund = Fund("fund-1", world)
+    stolen, other = fund.key, key(Role.ACCOUNT, "the other key")
+    fund.manifest = sign(fund.manifest_of(SOURCES, keys=(stolen.public, other.public)), [stolen])
+    publish_manifest(world.log, fund.manifest, now=world.now)
+    on(world, 10)
+    fund.attest()
+    on(world)
+    revoke(world, stolen, stolen)
+    on(world)
+    fund.attest()
+    fund.key = other
+    on(world)
+    fund.attest()
+    assert both_say(world, fund, tmp_path, accounts={}) == (GONE, ["accept.account-key"])
+
+
 # Replaced -----------------------------------------------------------------------------------------------------------
 
 

@@ -103,6 +103,23 @@ def test_10_leaving_out_a_source_by_a_new_manifest(world: World, fund: Fund, tmp
     assert both_say(third, fund, tmp_path / "third-bundle") == ([], [])
 
 
+def test_10_a_release_that_comes_after_the_manifest(world: World, fund: Fund, tmp_path: Path) -> None:
+    """The book had left when its source let it go: what the log took later is of no use to what it took before."""
+    fewer = [s for s in SOURCES if s != "venue-b"]
+    later = fund.manifest_of(fewer, version=2, previous=fund.manifest.digest, effective=world.now + 2 * HOUR)
+    manifest = sign(later, [fund.key])
+    publish_manifest(world.log, manifest, now=world.now)
+    flat = SourceRelease("venue-b", fund.name, fund.books["venue-b"], fund.manifest.digest, world.now)
+    gone = sign(flat, [SOURCE_KEYS["venue-b"]])
+    publish_record(world.log, LogKind.SOURCE_RELEASE, gone, now=world.now, account=fund.name)
+    world.now += 2 * HOUR
+    world.epoch("two")
+    fund.attest(published=books(fund, *fewer), manifest=manifest)
+    venue, auditor = both_say(world, fund, tmp_path)
+    assert venue == ["manifest.book-gone"]
+    assert auditor[0] == "manifest.book-gone"
+
+
 def test_10_leaving_out_by_the_manifest_before(world: World, fund: Fund, tmp_path: Path) -> None:
     """A book was added and its manifest is in force; the institution goes on with the one before."""
     first = [s for s in SOURCES if s != "venue-b"]
