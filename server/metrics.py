@@ -15,11 +15,13 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from marginseal.errors import InputError
 from server.jobs import Clock
 from server.store import Store
 from server.tables import JOB_STATES, jobs
 
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+_FILE_BYTES = 2**20  # all routes, methods and statuses come to a tenth of it
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -28,6 +30,25 @@ def share_between_processes(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True, mode=0o700)
     os.environ[_DIRECTORY] = str(directory)
+
+
+def _reserve() -> None:
+    """Room on the disk for what this process counts, before the library maps its files into memory.
+
+    It makes them sparse: on a full disk the first count that needs another block would end the process (SIGBUS), with
+    every request anew, where a request is to be refused with 503.  InputError file.unwritable."""
+    if _DIRECTORY not in os.environ:
+        return
+    for kind in ("counter", "histogram"):
+        path = Path(os.environ[_DIRECTORY]) / f"{kind}_{os.getpid()}.db"
+        try:
+            fd = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+            try:
+                os.posix_fallocate(fd, 0, _FILE_BYTES)
+            finally:
+                os.close(fd)
+        except OSError as e:
+            raise InputError("file.unwritable", f"cannot write {path}: {e.strerror}") from None
 
 
 class Metrics:
@@ -40,6 +61,7 @@ class Metrics:
 
         self._store, self._log_size, self._clock = store, log_size, clock
         self._cosignatures = cosignatures
+        _reserve()
         self._registry = p.CollectorRegistry()
         self._requests = p.Counter(
             "marginseal_http_requests", "Requests answered", ["route", "method", "status"], registry=self._registry

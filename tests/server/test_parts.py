@@ -6,6 +6,8 @@ import datetime
 import io
 import json
 import logging
+import os
+import resource
 import secrets
 import ssl
 import threading
@@ -25,6 +27,7 @@ from server.config import load
 from server.limits import MAX_CLIENTS, ClientRates, Rate
 from server.logs import configure
 from server.main import close_log, open_log
+from server.metrics import _reserve
 from server.problem import Refusal
 from server.store import Store
 from server.tables import catalogue
@@ -256,3 +259,23 @@ def test_the_catalogue_is_made_again_from_the_log(tmp_path: Path) -> None:
         assert len(made) == log.size()
         close_log(log)
         store.close()
+
+
+def test_room_for_counts_is_taken_before_they_are_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a sparse file the first count on a full disk would be the end of the process, and of each one after it."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    _reserve()
+    made = sorted(tmp_path.iterdir())
+    assert [p.name for p in made] == [f"{kind}_{os.getpid()}.db" for kind in ("counter", "histogram")]
+    for path in made:
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert 512 * path.stat().st_blocks >= path.stat().st_size == 2**20
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for path in made:
+        path.unlink()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**12, before[1]))
+    try:
+        with pytest.raises(InputError, match=r"file\.unwritable"):
+            _reserve()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -119,6 +119,17 @@ def test_a_first_manifest_needs_a_registered_key(open_site: Site) -> None:
             desk.register_account(account.record)
 
 
+def test_an_account_publishes_no_manifest_of_anothers(open_site: Site) -> None:
+    """The first would be signed by a registered key: the stranger's own, which it would make the account's."""
+    victim, stranger = Account.new("fund-12"), open_site.account("stranger")
+    with open_site.office() as desk:
+        desk.register_account(victim.record)
+    stolen = replace(manifest(victim, 1, FIRST, 0), keys=(stranger.key.public,))
+    with refused("publication.party"):
+        open_site.client(stranger).publish_manifest(sign(stolen, [stranger.key]))
+    open_site.client(victim).publish_manifest(victim.manifest)
+
+
 def test_a_statement_under_a_manifest_that_is_not_in_force_is_refused(open_site: Site) -> None:
     """The newer manifest holds from its date on: before it the old one, after it the new one, whatever is wished."""
     from tests.server.test_acceptance import worked

@@ -15,7 +15,7 @@ from http_message_signatures.algorithms import ED25519
 
 from marginseal.records.keys import Role, SigningKey
 from server.client import _Key
-from tests.server.wire_level import Recorder, recorder
+from tests.server.wire_level import Recorder, exchange, recorder
 from tests.server.world import SOURCE_KEYS, Account, Site
 
 PATH = "/v1/submissions"
@@ -176,6 +176,17 @@ def test_two_signatures_are_one_too_many(client: Recorder, account: Account) -> 
         append_if_signature_exists=True,
     )  # fmt: skip
     refused(client.deliver(request))
+    # Written so that one key identifier alone is found by whoever only looks for it.
+    first, second = str(request.headers["Signature-Input"]).split(", two=")
+    request.headers["Signature-Input"] = f"{first}, two={second.replace(';keyid', '; keyid')}"
+    refused(client.deliver(request))
+
+
+def test_a_target_is_a_path_of_this_service(served: Site) -> None:
+    """What was signed is the service's address and the target behind it: another address before it is none."""
+    for target in (f"https://other.example{NOBODY}", f"{served.config.public_url}{NOBODY}"):
+        reply = exchange(served, f"GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+        assert (reply.status, reply.code) == (400, "request.target")
 
 
 def test_the_states_of_an_account_and_its_keys(served: Site) -> None:
