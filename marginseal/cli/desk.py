@@ -99,12 +99,16 @@ class Desk:
     def signing_key(self, name: str, role: Role) -> SigningKey:
         from marginseal.records.keyfile import read_signing_key
 
-        return read_signing_key(self.root / "keys" / f"{name}.json", self.passphrase(), role)
+        path = self.root / "keys" / f"{name}.json"
+        with naming(path):
+            return read_signing_key(path, self.passphrase(), role)
 
     def sealing_key(self, name: str = "account-sealing") -> SealingKey:
         from marginseal.records.keyfile import read_sealing_key
 
-        return read_sealing_key(self.root / "keys" / f"{name}.json", self.passphrase())
+        path = self.root / "keys" / f"{name}.json"
+        with naming(path):
+            return read_sealing_key(path, self.passphrase())
 
     # Records ------------------------------------------------------------------------------------------------------
 

@@ -25,7 +25,8 @@ def margin(
     rule: Annotated[str, typer.Option(help="A rule from `rule list`.")] = "worst_case",
     tier: Annotated[str, typer.Option(help="initial or maintenance.")] = "initial",
     inputs: Annotated[
-        list[int] | None, typer.Option("--input", help="Public inputs of a disclosure, in its order (`rule show`).")
+        list[int] | None,
+        typer.Option("--input", help="Public inputs of a disclosure, ticks, in its order (`rule show`)."),
     ] = None,
     worst: Annotated[int, typer.Option(min=1, help="How many of the worst scenarios to show.")] = 5,
     plot: Annotated[
@@ -157,8 +158,8 @@ def _tell(body: dict[str, Any]) -> None:
         ("equity after haircuts", amount(body["equity_ticks"])),
         (f"requirement ({body['rule']}, {body['tier']})", amount(body["requirement_ticks"])),
         ("free for pledges", amount(body["free_ticks"])),
-        ("isolated requirement", amount(body["isolated_ticks"])),
-        ("cross requirement", f"{amount(body['cross_ticks'])}  ({saved:.0%} less)"),
+        ("isolated, each position alone", amount(body["isolated_ticks"])),
+        ("cross, as one portfolio", f"{amount(body['cross_ticks'])}  ({saved:.0%} less)"),
         ("verdict", "the rule holds" if body["holds"] else f"the rule does NOT hold: line {body['worst_line']}"),
     ]
     table("Margin", ("figure", "amount"), rows, right=(1,))

@@ -32,7 +32,8 @@ def prove(
     rule: Annotated[list[str] | None, typer.Option(help="Rule, once or several times; default worst_case.")] = None,
     tier: Annotated[str, typer.Option(help="initial or maintenance.")] = "initial",
     inputs: Annotated[
-        list[int] | None, typer.Option("--input", help="Public inputs of a disclosure, in its order (`rule show`).")
+        list[int] | None,
+        typer.Option("--input", help="Public inputs of a disclosure, ticks, in its order (`rule show`)."),
     ] = None,
     hours: Annotated[
         int | None, typer.Option(min=1, help="Life from the cut; never longer than the sources' statements.")

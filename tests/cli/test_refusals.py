@@ -44,8 +44,11 @@ def test_of_several_files_the_wrong_one_is_named(run: Run, desk: Path) -> None:
     (desk / "holdings" / "venue-a.csv").write_text("instrument,lots\nUSD,1\nUSD,1\n")
     ran = run("margin", *sorted((desk / "holdings").iterdir()), cwd=desk)
     assert ran.err.startswith("refused: holdings venue-a.csv: line 3: ")
+    (desk / "holdings" / "venue-a.csv").write_text("instrument,lots\n")
     (desk / "registry" / "venues.json").write_text("{}")
     assert "registry/venues.json: " in run("prove").err
+    (desk / "keys" / "source-venue-a.json").write_text("")
+    assert "keys/source-venue-a.json: " in run("commit", "venue-a", "--cut", "next").err
     (desk / "statements" / "venue-b.0.json").write_text("{")
     assert "statements/venue-b.0.json: " in run("open", "row", "venue-b", "USD").err
 
