@@ -50,7 +50,6 @@ class ServerSection(_Section):
     threads: Annotated[int, Field(ge=2, le=256)] = 16
     certificate: Path = Path("tls/server.pem")
     private_key: Path = Path("tls/server.key")
-    client_ca: Path | None = Field(default=None, description="asks for client certificates; verifies those that come")
     receive_timeout_s: Seconds = 10.0
     request_timeout_s: Seconds = 60.0
     long_poll_s: Annotated[float, Field(ge=0, le=55)] = 25.0

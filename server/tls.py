@@ -108,16 +108,15 @@ class Socket(ssl.SSLSocket):
             raise ConnectionResetError(errno.ECONNRESET, "the peer is gone") from None
 
 
-def server_context(certificate: Path, private_key: Path, client_ca: Path | None = None) -> ssl.SSLContext:
-    """TLS 1.3 only.  InputError tls.certificate when the files are missing or do not fit each other."""
+def server_context(certificate: Path, private_key: Path) -> ssl.SSLContext:
+    """TLS 1.3 only; no certificate of a client is asked for, since requests are signed (signatures.py).
+
+    InputError tls.certificate when the files are missing or do not fit each other."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.sslsocket_class = Socket
     try:
         context.load_cert_chain(certificate, private_key)
-        if client_ca is not None:
-            context.load_verify_locations(client_ca)
-            context.verify_mode = ssl.CERT_OPTIONAL
     except OSError:  # ssl.SSLError is one
-        raise InputError("tls.certificate", "the certificate, its key or the client CA cannot be used") from None
+        raise InputError("tls.certificate", "the certificate or its key cannot be used") from None
     return context

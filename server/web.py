@@ -233,8 +233,7 @@ class Web(BaseApplication):  # type: ignore[misc]
 
         def tls(_config: object, _default: object) -> ssl.SSLContext:
             if not context:  # one for the process, so that sessions resume; a restart reads renewed files
-                paths = (self.service.path(s.certificate), self.service.path(s.private_key))
-                context.append(server_context(*paths, self.service.path(s.client_ca) if s.client_ca else None))
+                context.append(server_context(self.service.path(s.certificate), self.service.path(s.private_key)))
             return context[0]
 
         def listening(arbiter: Any) -> None:

@@ -56,6 +56,7 @@ def test_the_file_the_environment_and_what_is_said_at_the_call(tmp_path: Path, m
     [
         ("data_dir = 3", "config.invalid", "data_dir"),
         ('data_dir = "a"\nunknown = 1', "config.invalid", "unknown"),
+        ('data_dir = "a"\n[server]\nclient_ca = "MARKER"', "config.invalid", "server.client_ca"),
         ('data_dir = "a"\n[server]\nport = 99999', "config.invalid", "server.port"),
         ('data_dir = "a"\n[server]\npublic_url = "http://MARKER"', "config.invalid", "server.public_url"),
         ('data_dir = "a"\n[server]\nrequest_timeout_s = 5', "config.invalid", "request_timeout_s"),
@@ -233,6 +234,7 @@ def test_the_development_certificate_is_for_this_machine_and_its_authority_is_go
     ca = development_certificates(tmp_path, datetime.datetime.now(datetime.UTC))
     context = server_context(tmp_path / "server.pem", tmp_path / "server.key")
     assert context.minimum_version == ssl.TLSVersion.TLSv1_3
+    assert context.verify_mode == ssl.CERT_NONE
     assert sorted(p.name for p in tmp_path.iterdir()) == ["ca.pem", "server.key", "server.pem"]
     assert ca.read_bytes().startswith(b"-----BEGIN CERTIFICATE-----")
     with pytest.raises(InputError, match=r"tls\.certificate"):
