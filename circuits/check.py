@@ -2,8 +2,8 @@
 
     limbs -> v = sum_j B**j c_j - offset -> sum <A_j, v> + sum <D_j, v * v> - rhs_j,  one equation after another
 
-A failure names the rule line, the vector (or bound combination), the row and the residual.  For tests, and for whoever
-wants to know why a circuit refuses; the residual is private, so the result is for the owner alone.
+A failure names the rule line, the variable of a block, the vector (or bound combination), the row and the residual.  For
+tests, and for whoever wants to know why a circuit refuses; the residual is private, so the result is for the owner alone.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from circuits.circuit import Circuit
 
 @dataclass(frozen=True)
 class Failure:
-    """What does not hold.  `target` and `row` name the place of a limb fault, or the largest term of an equation."""
+    """What does not hold.  `block`, `target` and `row` are the place of a fault, or of an equation's largest term."""
 
     line: str
+    block: str
     target: str
     row: int
     residual: int = field(repr=False)
 
     def __str__(self) -> str:
-        return f"{self.line}: {self.target}, row {self.row}: off by {self.residual}"
+        return f"{self.line}: {self.block} ({self.target}, row {self.row}): off by {self.residual}"
 
 
 def check_witness(
@@ -43,14 +44,17 @@ def check_witness(
         raise ValueError("not the shape of this circuit's witness")
     failures = []
     for column, row in np.argwhere((columns < 0) | (columns >= circuit.n)).tolist():
-        failures.append(Failure("limb in table", f"column {column}", row, int(columns[column, row])))
+        vector = next(v for v, at in enumerate(circuit.vectors) if at.first <= column < at.first + at.limbs)
+        block = circuit.block_at(vector, row)
+        failures.append(Failure("limb in table", block, f"column {column}", row, int(columns[column, row])))
     vectors = [_vector(circuit, columns, v) for v in range(len(circuit.vectors))]
     for b, (bound, expected) in enumerate(zip(circuit.bound, bound_values, strict=True)):
         for row in range(circuit.n):
             held = sum(factor * vectors[v][row] for v, factor in bound.combination)
             if held != int(expected[row]):
                 name = f"bound vector {b} ({bound.role.name.lower()}, tile {bound.tile})"
-                failures.append(Failure("binding", name, row, held - int(expected[row])))
+                block = circuit.block_at(bound.combination[0][0], row)
+                failures.append(Failure("binding", block, name, row, held - int(expected[row])))
     targets = [
         [sum(factor * vectors[v][row] for v, factor in combination) for row in range(circuit.n)]
         for combination in circuit.targets
@@ -69,7 +73,8 @@ def check_witness(
         residual = sum(value for value, _, _ in terms[equation]) - rhs
         if residual:
             _, target, row = max(terms[equation], key=lambda term: abs(term[0]), default=(0, 0, 0))
-            failures.append(Failure(circuit.line_of(equation), _target_name(circuit, target), row, residual))
+            block = circuit.block_at(target, row)
+            failures.append(Failure(circuit.line_of(equation), block, _target_name(circuit, target), row, residual))
     return failures
 
 

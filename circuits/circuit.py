@@ -156,6 +156,17 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Variables start .. start+count-1 of the block `name` on rows row .. of a target.  Not in the digest."""
+
+    name: str
+    target: int
+    row: int
+    start: int
+    count: int
+
+
+@dataclass(frozen=True)
 class Circuit:
     """See the module.  `n` rows; equations are numbered from 0 here and from 1 in the exponent of rho."""
 
@@ -175,6 +186,7 @@ class Circuit:
     input_terms: tuple[InputTerm, ...]
     inputs: tuple[InputSpec, ...]
     lines: tuple[Line, ...] = field(default=(), compare=False)
+    places: tuple[Place, ...] = field(default=(), compare=False)
 
     @property
     def limb_bits(self) -> int:
@@ -226,6 +238,13 @@ class Circuit:
             if line.equation <= equation < line.equation + line.count:
                 return line.label if line.count == 1 else f"{line.label} [{equation - line.equation}]"
         return f"equation {equation}"
+
+    def block_at(self, target: int, row: int) -> str:
+        """The variable on a row of a target, under the rule's own name; "no block" where nothing lies."""
+        for place in self.places:
+            if place.target == target and place.row <= row < place.row + place.count:
+                return f"{place.name} [{place.start + row - place.row}]"
+        return "no block"
 
     @cached_property
     def digest(self) -> bytes:

@@ -94,6 +94,11 @@ def compile_model(built: BuiltRule) -> Compiled:
         input_terms=tuple(writer.input_terms),
         inputs=tuple(c.InputSpec(given.symbol.plain, given.low, given.high) for given in model.inputs),
         lines=tuple(lines),
+        places=tuple(
+            c.Place(block.symbol.plain, segment.target, segment.row, segment.start, segment.count)
+            for block, segments in plan.places.items()
+            for segment in segments
+        ),
     )
     check_bounds(circuit)
     return Compiled(circuit, model, plan, {matrix: tuple(found) for matrix, found in writer.pieces.items()})

@@ -102,6 +102,7 @@ def test_12_1_limbs_out_of_the_table_and_on_another_row() -> None:
     columns[first, row] += circuit.n  # the value is the same, the limb is not in the table
     (only,) = check_witness(circuit, columns, witness.bound_values)
     assert (only.line, only.target, only.row) == ("limb in table", f"column {first}", row)
+    assert only.block == "s[scenario] [1]"
     columns = witness.columns.copy()
     columns[first, [row, row + 1]] = columns[first, [row + 1, row]]
     lines = {failure.line for failure in check_witness(circuit, columns, witness.bound_values)}
@@ -129,7 +130,9 @@ def test_the_place_named_is_the_largest_term() -> None:
     columns = moved(compiled, witness, "q⁺", 0, 4000)
     found = {failure.line: failure for failure in check_witness(compiled.circuit, columns, witness.bound_values)}
     assert (found["health"].target, found["health"].row, found["health"].residual) == ("bound combination 0", 0, 4000)
-    assert found["binding"].target == "bound vector 0 (holdings, tile 0)"
+    assert found["health"].block == "q [0]"
+    assert (found["binding"].block, found["binding"].target) == ("q⁺ [0]", "bound vector 0 (holdings, tile 0)")
+    assert str(found["health"]) == "health: q [0] (bound combination 0, row 0): off by 4000"
 
 
 def test_the_shape_of_a_witness() -> None:

@@ -142,7 +142,7 @@ def _changes(circuit: Circuit) -> list[dict[str, Any]]:
 def test_every_field_changes_the_digest() -> None:
     circuit = example("worst_case").circuit
     changes = _changes(circuit)
-    assert {name for change in changes for name in change} == {f.name for f in fields(Circuit)} - {"lines"}
+    assert {name for change in changes for name in change} == {f.name for f in fields(Circuit)} - {"lines", "places"}
     digests = [circuit.digest] + [replace(circuit, **change).digest for change in changes]
     assert len(set(digests)) == len(digests)
     assert replace(circuit, lines=()).digest == circuit.digest
