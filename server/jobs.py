@@ -7,8 +7,8 @@ and worker.py looks there first.  Jobs of one account run in the order they came
 its predecessor); between accounts turns are given out fairly, so that a hundred submissions of one account do not delay
 the first of another.
 
-`Queue` is what server and worker use.  `LeaseQueue` is the one for one machine, on the service's own database; past
-that, an existing engine on PostgreSQL behind the same five methods.
+`Queue` is what server and worker use.  `LeaseQueue` keeps it in the service's own database: in a file for one machine,
+on PostgreSQL for several, whose clocks must agree to well within a lease.  Why it stays there: docs/decisions/0007.
 """
 
 from __future__ import annotations

@@ -1,0 +1,139 @@
+"""Several machines on one database server: by configuration alone they serve one queue and write one log.
+
+A machine is a data directory, a configuration and processes of its own; what it shares with the others is the address
+of the database and the key files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from marginseal.log.merkle import verify_consistency
+from marginseal.records.submission import Submission
+from server.client import Submitted
+from tests.server.databases import fresh, shared
+from tests.server.test_kills import attested, children_of
+from tests.server.world import ROOT, Account, Site, free_port, python_path, site
+
+pytestmark = shared
+ACCOUNTS, EACH = 4, 3
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Iterator[tuple[Site, Site]]:
+    sections = {"worker": {"processes": 1}, "queue": {"lease_s": 4}}
+    with site(tmp_path / "one", **sections) as one:
+        data = tmp_path / "other" / "data"
+        for name in ("keys", "tls"):
+            shutil.copytree(one.config.data_dir / name, data / name)
+        server = one.config.server.model_copy(update={"port": free_port()})
+        other = Site(one.config.model_copy(update={"data_dir": data, "server": server}))
+        try:
+            yield one, other
+        finally:
+            other.close()
+
+
+def submitted(machines: tuple[Site, Site]) -> list[tuple[Account, Submitted]]:
+    """The submissions of every account in turn, each handed to one machine or the other."""
+    one, _ = machines
+    accounts, out = one.accounts(ACCOUNTS), []
+    for turn in range(EACH):
+        made: list[tuple[Account, Submission]] = one.submissions(accounts)
+        for number, (account, submission) in enumerate(made):
+            out.append((account, machines[(turn + number) % 2].client(account).submit(submission)))
+    return out
+
+
+def done_by(s: Site) -> list[int]:
+    """The jobs that this machine's workers say they finished."""
+    lines = [json.loads(line) for log in s.logs for line in log.read_text().splitlines() if line.startswith("{")]
+    return [line["job"] for line in lines if line["event"] == "attested"]
+
+
+def test_two_machines_drain_one_queue_and_each_job_is_attested_once(machines: tuple[Site, Site]) -> None:
+    for machine in machines:
+        machine.serve()
+    waiting = submitted(machines)
+    for machine in machines:
+        machine.work()
+    for number, (account, one) in enumerate(waiting):
+        status = machines[number % 2].client(account).wait(one, timeout_s=180)  # asked of any machine
+        assert status["state"] == "attested", machines[0].said() + machines[1].said()
+    done = [done_by(machine) for machine in machines]
+    assert all(done), done
+    assert Counter(done[0] + done[1]) == dict.fromkeys(done[0] + done[1], 1)
+    assert len(done[0] + done[1]) == ACCOUNTS * EACH
+    assert Counter(attested(machines[0])) == {
+        (f"fund-{n}", sequence): 1 for n in range(ACCOUNTS) for sequence in range(1, EACH + 1)
+    }
+
+
+def test_a_machine_that_is_gone_leaves_its_jobs_to_the_other(machines: tuple[Site, Site]) -> None:
+    one, other = machines
+    one.serve()
+    waiting = submitted((one, one))
+    lost = other.work()
+    deadline = time.monotonic() + 60
+    while not done_by(other) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    workers = children_of(lost.pid)
+    os.kill(lost.pid, signal.SIGKILL)
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+    one.work()
+    for account, submission in waiting:
+        assert one.client(account).wait(submission, timeout_s=180)["state"] == "attested", one.said()
+    assert len(attested(one)) == len(set(attested(one))) == ACCOUNTS * EACH
+
+
+def test_two_servers_sign_one_log(machines: tuple[Site, Site]) -> None:
+    """Checkpoints taken from both in turn, while the log grows, extend one another."""
+    for machine in machines:
+        machine.serve()
+    clients = [machine.client() for machine in machines]
+    policy, seen = machines[0].log_policy, None
+    for turn in range(6):
+        machines[turn % 2].account(f"grower-{turn}")
+        time.sleep(1.1 if turn == 3 else 0)
+        client = clients[turn % 2]
+        checkpoint = policy.verify(client.checkpoint()).checkpoint
+        if seen is not None and seen.size < checkpoint.size:
+            path = client.consistency(seen.size, checkpoint.size)
+            verify_consistency(seen.size, seen.root, checkpoint.size, checkpoint.root, path)
+        if seen is not None and seen.size == checkpoint.size:
+            assert seen.root == checkpoint.root
+        seen = checkpoint if seen is None or checkpoint.size > seen.size else seen
+
+
+def test_machines_may_start_on_an_empty_database_together(tmp_path: Path) -> None:
+    url = fresh(tmp_path)
+    assert url is not None
+    code = """
+import sys
+from pathlib import Path
+from server.config import load
+from server.main import first_run
+first_run(load(data_dir=Path(sys.argv[1]), database_url=sys.argv[2]), print, log_cost=14)
+"""
+    command = [sys.executable, "-c", code]
+    started = [
+        subprocess.Popen(
+            [*command, str(tmp_path / f"machine-{n}"), url],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": python_path()},
+            stdout=subprocess.DEVNULL,
+        )
+        for n in range(3)
+    ]
+    assert [process.wait(120) for process in started] == [0, 0, 0]
