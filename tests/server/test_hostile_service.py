@@ -45,8 +45,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, dict[str, str]], Cl
     def make(body: Any, headers: dict[str, str]) -> Client:
         client = Client("https://localhost", ca=Path("unused"), patience_s=0, timeout_s=0.5)
 
-        def send(_request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        def send(request: requests.PreparedRequest, **options: Any) -> requests.Response:
             assert options["stream"], "the whole answer would be read before anybody looks at its size"
+            assert not options["allow_redirects"], "a signed request would be sent where its answer says"
+            assert "Authorization" not in request.headers
             response = requests.Response()
             response.status_code = 200
             response.headers.update(headers)
@@ -80,3 +82,14 @@ def test_a_packed_answer_is_not_unpacked(asked: Callable[[Any, dict[str, str]], 
     packed = io.BytesIO(gzip.compress(bytes(2**20)))
     with pytest.raises(ServiceError, match=r"service\.malformed"):
         asked(packed, {"Content-Encoding": "gzip"}).checkpoint()
+
+
+def test_what_the_environment_knows_stays_with_us(
+    asked: Callable[[Any, dict[str, str]], Client], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A password that lies about for some server of that name is not the service's business."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine localhost login me password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    assert asked(io.BytesIO(b"note"), {}).checkpoint() == b"note"
