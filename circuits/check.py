@@ -2,8 +2,8 @@
 
     limbs -> v = sum_j B**j c_j - offset -> sum <A_j, v> + sum <D_j, v * v> - rhs_j,  one equation after another
 
-A failure names the rule line, the variable of a block, the vector (or bound combination), the row and the residual.  For
-tests, and for whoever wants to know why a circuit refuses; the residual is private, so the result is for the owner alone.
+A failure names the rule line, the variable of a block, the vector (or bound combination), the row and the residual.
+For tests, and for whoever wants to know why a circuit refuses; the residual is private, so it is for the owner alone.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ import base64
 import binascii
 import contextlib
 import secrets
-import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,6 @@ import requests
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from http_message_signatures import HTTPMessageSigner, HTTPSignatureKeyResolver
 from http_message_signatures.algorithms import ED25519
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
 from marginseal.errors import DecodeError, MarginSealError, ServiceError
@@ -36,7 +34,7 @@ from marginseal.records.keys import SigningKey
 from marginseal.records.sealing import SealingKey, SealingPublicKey
 from marginseal.records.source import PublishedStatement
 from marginseal.records.submission import NONCE_BYTES, Submission, SubmissionHeader, seal_submission
-from server.tls import Socket
+from server.session import open_session
 from server.wire import Answer, encode_body, encode_proved, open_answer
 
 TAG = "marginseal"
@@ -54,15 +52,6 @@ class _Key(HTTPSignatureKeyResolver):
 
     def resolve_private_key(self, _key_id: str) -> Ed25519PrivateKey:
         return Ed25519PrivateKey.from_private_bytes(self._key.seed)
-
-
-class _Adapter(HTTPAdapter):
-    """As requests has it, over sockets of ours."""
-
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody until requests has told it whom
-        context.sslsocket_class = Socket
-        super().init_poolmanager(*arguments, ssl_context=context, **options)
 
 
 @dataclass(frozen=True)
@@ -108,11 +97,7 @@ class Client:
             patience_s,
             sleep,
         )
-        self._session = requests.Session()
-        self._session.mount("https://", _Adapter())
-        self._session.trust_env = False
-        self._session.headers["Accept-Encoding"] = "identity"
-        self._session.verify = True if ca is None else str(ca)
+        self._session = open_session(ca)
 
     def close(self) -> None:
         self._session.close()
@@ -287,8 +272,10 @@ class Client:
             asked = time.monotonic()
             try:
                 response = self._send(method, path, query, signed, body, headers or {})
-            except requests.RequestException:
-                status, again, error = 0, pause, ServiceError("service.unreachable", "the service cannot be reached")
+            except requests.RequestException as e:
+                status, again, error = 0, pause, _unreachable(e, self._url)
+                if error.code == "service.certificate":  # which no waiting mends
+                    raise error from None
             else:
                 status = response.status_code
                 if status in (200, 202):
@@ -364,6 +351,15 @@ def _covered(headers: Mapping[str, str | bytes], body: bytes | None) -> tuple[st
     if body is None:
         return _SIGNED_READ
     return (*_SIGNED_WRITE, "idempotency-key") if "Idempotency-Key" in headers else _SIGNED_WRITE
+
+
+def _unreachable(e: requests.RequestException, url: str) -> ServiceError:
+    """Why there was no answer, in the words of whoever has to mend it."""
+    if isinstance(e, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(e):
+        return ServiceError("service.certificate", f"the certificate of {url} is not one that is trusted: name --ca")
+    if isinstance(e, requests.Timeout):
+        return ServiceError("service.unreachable", f"{url} does not answer in time")
+    return ServiceError("service.unreachable", f"{url} cannot be reached")
 
 
 def _problem(response: requests.Response) -> ServiceError:

@@ -27,6 +27,7 @@ from marginseal.log.receipt import Receipt
 from marginseal.log.witness_wire import MAX_ANSWER_BYTES, SIZE_TYPE, AddCheckpoint, add_answer, decode_size
 from server.config import Config
 from server.logs import where
+from server.session import open_session
 
 _log = logging.getLogger("marginseal.server")
 TRIES = 3
@@ -40,9 +41,7 @@ class RemoteWitness:
     def __init__(self, url: str, key: VerifierKey, *, ca: Path | None = None, timeout_s: float = 2.0) -> None:
         self.key = key
         self._url, self._timeout_s = f"{url}/add-checkpoint", timeout_s
-        self._session = requests.Session()
-        self._session.trust_env = False
-        self._session.verify = True if ca is None else str(ca)
+        self._session = open_session(ca)
         self._size = 0  # what it cosigned last, as far as is known here
 
     def cosign(self, note: bytes, consistency: Consistency) -> bytes:

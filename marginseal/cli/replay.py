@@ -31,6 +31,9 @@ def replay(
     policy: Annotated[Path, typer.Option(help="Policy file: whom to believe.")],
     url: Annotated[str | None, typer.Option("--url", help="Copy the log of this service into BUNDLE first.")] = None,
     ca: Annotated[Path | None, typer.Option("--ca", help="Certificate authority to trust with --url.")] = None,
+    card: Annotated[
+        Path | None, typer.Option("--card", help="The service's card, which names both; its log is copied first.")
+    ] = None,
     seen: Annotated[
         list[Path] | None,
         typer.Option(help="Signed checkpoints from earlier visits, or of others: the log has to extend them."),
@@ -44,6 +47,7 @@ def replay(
     """Replay a log from its export bundle."""
     import json
 
+    from marginseal.cli.remote import read_card
     from marginseal.files import read_bytes, write_atomic
     from marginseal.log.bundle import Bundle
     from marginseal.log.note import MAX_NOTE_BYTES
@@ -52,6 +56,9 @@ def replay(
 
     trust = parse_policy(read_bytes(policy, limit=2**22, what="policy")).trust
     notes = [read_bytes(path, limit=MAX_NOTE_BYTES, what="checkpoint") for path in seen or []]
+    if card is not None:
+        known = read_card(card)
+        url, ca = url or known.url, ca or known.ca
     if url is not None:
         _fetch(url, ca, trust, bundle, notes, mirror)
     with _moving(quiet=as_json) as step:

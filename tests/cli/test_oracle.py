@@ -124,10 +124,9 @@ def test_a_report_that_the_operator_dropped_shows(run: Run, place: Place) -> Non
     assert (few.status, few.err.rsplit("[", 1)[1]) == (8, "oracle.quorum]\n")
     unknown = run("oracle", "available", "--policy", "policy.json", "--epoch", "00" * 32)
     assert (unknown.status, unknown.err.rsplit("[", 1)[1]) == (8, "oracle.epoch]\n")
-    card = read_card(place.desk / "service.json")
+    card = place.desk / "service.json"
     replayed = run(
-        "replay", place.desk / "bundle", "--url", card.url, "--ca", card.ca, "--policy", "policy.json", "--workers", 1,
-        "--json",
+        "replay", place.desk / "bundle", "--card", card, "--policy", "policy.json", "--workers", 1, "--json",
     )  # fmt: skip
     codes = {f["code"] for f in json.loads(replayed.out)["findings"]}
     assert codes == set(), replayed.out

@@ -1,4 +1,4 @@
-"""What an account holds over all its books: exact, whatever sources sign, and refused where no circuit could take it."""
+"""What an account holds over all its books: exact, whatever sources sign, refused where no circuit could take it."""
 
 from __future__ import annotations
 

@@ -148,3 +148,16 @@ def test_a_client_trusts_the_authority_and_the_name_it_is_given_and_no_other(tmp
             client = Client(url, ca=ca, patience_s=0, timeout_s=5)
             with contextlib.closing(client), contextlib.nullcontext() if trusted else pytest.raises(ServiceError):
                 assert client.log_key() == "k"
+
+
+def test_an_answer_under_a_certificate_of_strangers_is_no_answer(tmp_path: Path) -> None:
+    """At once, and said as what it is: no waiting mends it."""
+    strangers = development_certificates(tmp_path / "strangers", datetime.datetime.now(datetime.UTC))
+    with contextlib.closing(Dying(tmp_path / "server", after(WHOLE))) as server:
+        client = Client(server.url, ca=strangers, patience_s=60, timeout_s=5)
+        with (
+            contextlib.closing(client),
+            pytest.raises(ServiceError, match=r"127\.0\.0\.1.*service\.certificate") as refused,
+        ):
+            client.log_key()
+        assert "--ca" in refused.value.message
