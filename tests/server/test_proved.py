@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,18 @@ import pytest
 import requests
 import sqlalchemy as sa
 
+from circuits.compile import compile_rule
+from circuits.model import Link
 from marginseal.errors import DecodeError, MarginSealError
 from marginseal.log.client import verify_newest
 from marginseal.market.epoch import RiskEpoch, epoch_from_arrays
 from marginseal.records.attestation import Attestation, RuleRef, make_attestation, sign_statement
-from marginseal.records.envelope import sign
+from marginseal.records.continuity import PledgeRelease
+from marginseal.records.envelope import Envelope, sign
 from marginseal.records.epoch import epoch_record
 from marginseal.records.keys import Role, SigningKey
-from marginseal.records.statement import Continuity, Statement
+from marginseal.records.statement import Claim, Continuity, Kind, Release, Statement, Tier
+from marginseal.records.submission import Submission
 from prover.attest import Attestor, Circuits
 from prover.prove import Secrets
 from server.accept import Header, Situation, accept, status
@@ -45,6 +49,8 @@ from tests.server.world import (
     RISK,
     RULE,
     UNIVERSE,
+    VENUE_KEYS,
+    VENUES,
     Account,
     Site,
     epoch,
@@ -75,6 +81,10 @@ def prove(s: Site, account: Account, *, prover: SigningKey | None = None, **chan
     """The next attestation, proved on the account's side with what the service has published."""
     submission, published = account.submission(**changes)
     s.publish(published)
+    return attest(s, account, submission, prover)
+
+
+def attest(s: Site, account: Account, submission: Submission, prover: SigningKey | None = None) -> Attestation:
     with contextlib.closing(Store(s.config.store_url)) as store:
         log = open_log(s.config, None)
         public = LoggedRecords(store, log, Catalogue(store, log))
@@ -109,7 +119,7 @@ def signed(
     return make_attestation(statement, owner, (RuleRef(rule),), (proof,), prover or prover_of(account))
 
 
-def hand_in(s: Site, account: Account, attestation: Attestation) -> str:
+def hand_in(s: Site, account: Account, attestation: Attestation, releases: Sequence[Envelope] = ()) -> str:
     """Accepted as the server would, without HTTP and without its checks; the submission's identifier."""
     statement = attestation.statement
     with contextlib.closing(Store(s.config.store_url)) as store:
@@ -117,7 +127,7 @@ def hand_in(s: Site, account: Account, attestation: Attestation) -> str:
             store,
             LeaseQueue(store, limits(s.config)),
             Caller("account", account.name, account.key.public.key_id),
-            encode_proved(attestation.data),
+            encode_proved(attestation.data, [release.encode() for release in releases]),
             Header(account.name, statement.sequence, statement.epoch, None),
             secrets.token_hex(8),
             lambda: Situation(frozenset(), lambda _epoch: True, statement.sequence - 1),
@@ -278,7 +288,7 @@ def test_an_epoch_that_is_unknown_or_has_expired_is_refused(served: Site, poster
 
 def brief_epoch(name: str, *, expires: int, later_s: int = 0) -> RiskEpoch:
     """An epoch of the world's market; later_s: after the world's own."""
-    made = epoch()
+    made = epoch("epoch-1")
     return epoch_from_arrays(
         np.zeros((1, len(UNIVERSE)), dtype=np.int64),
         value=np.array([1] + [0] * (len(UNIVERSE) - 1)),
@@ -327,8 +337,8 @@ def honest(idle: Site, beginner: Account) -> Attestation:
     return prove(idle, beginner, advance=False)
 
 
-def judged(s: Site, account: Account, attestation: Attestation) -> tuple[str, str | None]:
-    name = hand_in(s, account, attestation)
+def judged(s: Site, account: Account, attestation: Attestation, *releases: Envelope) -> tuple[str, str | None]:
+    name = hand_in(s, account, attestation, releases)
     assert work_once(s, secrets.token_hex(4))
     return outcome(s, account, name)
 
@@ -391,6 +401,40 @@ def test_pledges_that_fall_unseen_are_refused(idle: Site) -> None:
     assert judged(idle, account, elsewhere) == ("refused", "log.prev-mismatch")
 
 
+def test_a_pledge_falls_with_its_venues_release_and_with_no_other(idle: Site) -> None:
+    account = self_prover(idle, "releasing")
+    first = prove(idle, account)
+    assert judged(idle, account, first) == ("attested", None)
+    record = PledgeRelease("venue-a", 0, account.name, first.statement.digest, 1, int(time.time()))
+    forged, release = (sign(record, [VENUE_KEYS[venue]]) for venue in ("venue-b", "venue-a"))
+    before = account.schedule
+    submission, published = account.submission(advance=False, pledges={"venue-b": 10})
+    idle.publish(published)
+    link = Link((0,))
+    circuit = compile_rule(RULE, epoch("epoch-1"), Tier.INITIAL, venues=len(VENUES), link=link).circuit
+
+    def linked(signed: Envelope) -> Submission:
+        statement = replace(
+            submission.statement,
+            continuity=Continuity.LINKED,
+            previous_pledge=first.statement.pledge,
+            releases=(Release(0, 1, signed.digest),),
+            claims=(Claim(Kind.ATTESTATION, circuit.digest, Tier.INITIAL, ()),),
+        )
+        owner = sign_statement(statement, account.key)
+        return replace(submission, statement=statement, owner=owner, previous_pledges=before, releases=(signed,))
+
+    false = signed(linked(forged).statement, account, b"no proof")
+    assert judged(idle, account, false, forged) == ("refused", "signature.threshold")
+    true = attest(idle, account, linked(release))
+    assert judged(idle, account, true, release) == ("attested", None)
+    log = open_log(idle.config, None)
+    position = log.attestation(account.name, 2)
+    assert position is not None
+    assert release.digest in log.entry(position.index)[1].dependencies
+    close_log(log)
+
+
 def test_a_key_that_was_revoked_meanwhile_is_refused(idle: Site) -> None:
     account = self_prover(idle, "compromised")
     name = hand_in(idle, account, prove(idle, account))
@@ -418,7 +462,7 @@ def test_what_stands_in_the_log_already_is_taken_for_done_and_another_is_not(idl
 def test_an_epoch_long_superseded_is_refused(tmp_path: Path) -> None:
     with site(tmp_path, log={"epoch_lag_s": 1}) as s:
         account = self_prover(s, "slow")
-        publish_epoch(s, brief_epoch("newer", expires=epoch().expires, later_s=10))
+        publish_epoch(s, brief_epoch("newer", expires=epoch("epoch-1").expires, later_s=10))
         late = unproved(s, account)
         time.sleep(2.1)
         assert judged(s, account, late) == ("refused", "submission.epoch-newer")
