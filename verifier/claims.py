@@ -86,6 +86,13 @@ def compile_claims(statement: Statement, rules: Sequence[RuleRef], epoch: RiskEp
     return out
 
 
+def claim_items(statement: Statement, proofs: Sequence[bytes], compiled: Sequence[Compiled]) -> list[Item]:
+    """The proofs of an attestation as a batch takes them.  PolicyError claim.count."""
+    if not len(proofs) == len(compiled) == len(statement.claims):
+        raise PolicyError("claim.count", "not one proof for each claim")
+    return [Item(c.circuit, statement, proof, i) for i, (c, proof) in enumerate(zip(compiled, proofs, strict=True))]
+
+
 def verify_claims(
     statement: Statement,
     proofs: Sequence[bytes],
@@ -94,9 +101,6 @@ def verify_claims(
     setting: Setting | None = None,
 ) -> None:
     """Every proof of an attestation.  Raises the first error; all proofs are weighed together."""
-    if not len(proofs) == len(compiled) == len(statement.claims):
-        raise PolicyError("claim.count", "not one proof for each claim")
-    items = [Item(c.circuit, statement, proof, i) for i, (c, proof) in enumerate(zip(compiled, proofs, strict=True))]
-    for error in verify_batch(items, setting=setting):
+    for error in verify_batch(claim_items(statement, proofs, compiled), setting=setting):
         if error is not None:
             raise error

@@ -7,6 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from marginseal.algebra.curve import GENERATOR_G1
+from marginseal.cli.desk import Desk
+from marginseal.errors import ProofRejected
+from marginseal.records.attestation import Attestation, make_attestation
+from marginseal.records.keys import Role
 from tests.cli.conftest import Run
 
 
@@ -63,6 +68,24 @@ def test_a_disclosure_rides_along(run: Run, desk: Path) -> None:
 def test_the_reference_library_agrees(run: Run, desk: Path) -> None:
     body = run("verify", "attestations/000001.json", "--backend", "reference", "--json", cwd=desk)
     assert json.loads(body.out)["backend"] == "reference"
+
+
+def test_of_several_the_bad_ones_are_named(run: Run, desk: Path) -> None:
+    """Verified in one batch: one whose opening is another point, signed by its prover all the same, and a lost one."""
+    first, second, forged = (desk / "attestations" / name for name in ("000001.json", "000002.json", "forged.json"))
+    assert run("prove", cwd=desk).status == 0
+    good = Attestation.decode(first.read_bytes())
+    proof = good.proofs[0][:-48] + GENERATOR_G1
+    prover = Desk(desk).signing_key("prover", Role.PROVER)
+    bad = make_attestation(good.statement, good.body.owner, good.body.rules, [proof], prover)
+    forged.write_bytes(bad.data)
+    ran = run("verify", first, forged, second, "lost.json", "--json")
+    found = json.loads(ran.out)["attestations"]
+    assert ran.status == ProofRejected.exit_status
+    assert [one.get("code") for one in found] == [None, "verify.pairing", None, "file.missing"]
+    assert [one["verified"] for one in found] == [True, False, True, False]
+    assert run("verify", first, forged).out.startswith("1 of 2 verified")
+    assert run("verify", first, second).status == 0
 
 
 def test_help_imports_nothing_heavy() -> None:
