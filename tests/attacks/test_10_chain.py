@@ -145,9 +145,9 @@ def test_a_venue_looks_back_to_what_it_accepted(world: World, fund: Fund) -> Non
 def test_what_expired_is_no_anchor(world: World, fund: Fund) -> None:
     """A venue that counts on nothing any more is a stranger to the account."""
     rounds(world, fund, 2)
-    past = replace(Accepted.of(fund.history[0].statement), expires=fund.history[-1].statement.cut_time)
+    past = Accepted(1, bytes(32), fund.history[-1].statement.cut_time)
     assert verdict(world, fund, past, chain_limit=1).accepted
-    now = replace(past, statement=bytes(32), expires=past.expires + 1)
+    now = replace(past, expires=past.expires + 1)
     assert codes(verdict(world, fund, now)) == ["decide.accepted"]
 
 
