@@ -17,8 +17,10 @@ from marginseal.errors import ServiceError
 from marginseal.records.document import canonical
 from marginseal.records.sealing import OVERHEAD, SealingKey, seal_info
 from marginseal.records.submission import MIN_CLASS, NONCE_BYTES, Submission, SubmissionHeader, pad, seal_submission
+from server.accept import Header, Situation, _check
 from server.jobs import LeaseQueue, now_ms
 from server.main import limits
+from server.problem import Refusal
 from server.store import Store
 from server.tables import jobs, submissions
 from server.wire import Answer, encode_body
@@ -361,3 +363,12 @@ def test_a_fault_of_ours_refuses_nobody(idle: Site) -> None:
         assert c.scalar(sa.select(jobs.c.state).where(jobs.c.submission == name)) == "attested"
     assert LeaseQueue(store, limits(idle.config)).claim("w") is None
     store.close()
+
+
+def test_a_sequence_that_the_log_holds_costs_no_place_in_the_queue() -> None:
+    situation = Situation(frozenset({"k"}), lambda _epoch: True, head=4)
+    for sequence in (1, 4):
+        with pytest.raises(Refusal) as e:
+            _check(Header("fund", sequence, bytes(32), "k"), situation)
+        assert e.value.code == "submission.sequence-taken"
+    _check(Header("fund", 5, bytes(32), "k"), situation)

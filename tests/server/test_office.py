@@ -66,6 +66,7 @@ def test_an_action_that_is_refused_leaves_no_row(s: Site) -> None:
             lambda: desk.register_source("other", SOURCE_KEYS["custodian"].public),
             lambda: desk.register_source("a/b", SigningKey(Role.SOURCE, secrets.token_bytes(32)).public),
             lambda: desk.register_venue("v", SOURCE_KEYS["custodian"].public),
+            lambda: desk.register_venue("v", SigningKey(Role.SOURCE, secrets.token_bytes(32)).public),
             lambda: desk.resume("venue", "venue-a"),
             lambda: desk.suspend("venue", "nobody"),
             lambda: desk.revoke_key("0" * 32),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import secrets
 import time
@@ -10,11 +11,16 @@ from typing import Any
 
 import pytest
 import requests
+import sqlalchemy as sa
 from http_message_signatures import HTTPMessageSigner
 from http_message_signatures.algorithms import ED25519
 
 from marginseal.records.keys import Role, SigningKey
 from server.client import _Key
+from server.jobs import now_ms
+from server.signatures import MAX_AGE_S, MAX_AHEAD_S
+from server.store import Store
+from server.tables import nonces
 from tests.server.wire_level import Recorder, exchange, recorder
 from tests.server.world import SOURCE_KEYS, Account, Site
 
@@ -87,6 +93,15 @@ def test_a_replayed_request_is_refused(client: Recorder) -> None:
     for request in (client.prepare("GET", NOBODY), client.prepare("POST", PATH, BODY, **WRITE)):
         passed(client.deliver(request))
         refused(client.deliver(request))
+
+
+def test_a_nonce_is_kept_as_long_as_its_signature_could_be_fresh(served: Site, client: Recorder) -> None:
+    before = now_ms()
+    passed(client.send("GET", NOBODY))
+    with contextlib.closing(Store(served.config.store_url)) as store, store.brief() as c:
+        kept = c.scalar(sa.select(sa.func.max(nonces.c.expires)))
+    assert kept is not None
+    assert kept >= before + 1000 * (MAX_AGE_S + MAX_AHEAD_S)
 
 
 def test_a_nonce_serves_one_request_even_under_a_new_signature(client: Recorder, account: Account) -> None:
