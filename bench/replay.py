@@ -51,9 +51,9 @@ def one_by_one(bundle: Bundle) -> tuple[int, float, float]:
     from replay_log import trust
 
     from marginseal.log.entry import ATTESTATION
-    from verifier.replay_index import BundleRecords
-    from verifier.replay_records import RecordPass
-    from verifier.replay_worker import Range, Worker
+    from verifier.log_index import BundleRecords
+    from verifier.replay.records import RecordPass
+    from verifier.replay.worker import Range, Worker
     from verifier.verify import Setting
 
     records, setting, total = BundleRecords(bundle), Setting.default(), bundle.description.entries
@@ -87,7 +87,7 @@ def main() -> None:
     from replay_log import RULE, commitment, make_bundle, trust
 
     from marginseal.log.bundle import Bundle
-    from verifier.replay import replay
+    from verifier.replay.run import replay
 
     bundle = Bundle(make_bundle(max(1, given.attestations // given.epochs), given.epochs, given.workers))
     count, wall, used = one_after_another(bundle, given.epochs)

@@ -30,10 +30,10 @@ from prover.prove import Secrets, prove
 from prover.witness import Witness, make_witness
 from verifier.batch import Item, verify_batch
 from verifier.claims import compile_claims, verify_claims
-from verifier.decide import decide
-from verifier.dossier import Dossier
+from verifier.decision.decide import decide
+from verifier.decision.dossier import Dossier
+from verifier.decision.verdict import Verdict
 from verifier.policy import Policy, parse_policy
-from verifier.verdict import Verdict
 from verifier.verify import Setting, verify
 
 __all__ = [

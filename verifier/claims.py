@@ -4,7 +4,7 @@
 
 The rule named in an attestation is a suggestion; the circuit digest in the statement decides.  What the epoch fixes of
 the statement (universe, currency, tick) is compared here, so that a proof is never read in another unit; whether the
-epoch was alive when the attestation was made is a matter of times, which `verifier.decide` judges.
+epoch was alive when the attestation was made is a matter of times, which `verifier.decision.decide` judges.
 """
 
 from __future__ import annotations

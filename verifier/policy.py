@@ -1,8 +1,8 @@
 """What a venue accepts: its policy, a file it writes itself (docs/formats.md, "Venue policy").
 
 Nothing here is taken from an attestation.  A policy pins keys, rules, tiers and sources by name, and bounds every age;
-`verifier.decide` holds an attestation against it.  The part that says whom to believe (`Trust`) is what an auditor
-needs too: `verifier.replay` takes it from the same file.
+`decision.decide` holds an attestation against it.  The part that says whom to believe (`Trust`) is what an auditor
+needs too: `replay.run` takes it from the same file.
 """
 
 from __future__ import annotations

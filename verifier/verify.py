@@ -2,7 +2,7 @@
 
 Raises, so that no result can be forgotten: DecodeError (not canonical), ProofRejected (not valid), PolicyError (another
 circuit than the one at hand).  Whether the statement is one to rely on (signatures, manifest, log, age) is
-`verifier.acceptance` and `verifier.decide`.
+`verifier.acceptance` and `verifier.decision.decide`.
 """
 
 from __future__ import annotations

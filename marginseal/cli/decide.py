@@ -40,11 +40,11 @@ def verdict(desk: Desk, venue: str, policy_path: Path, pledge: Path | None, now:
     from marginseal.log.memory import CheckpointMemory
     from marginseal.records.account import open_account
     from marginseal.records.attestation import Attestation
-    from verifier.accepted import Accepted, AcceptedMemory
-    from verifier.decide import decide as judge
-    from verifier.gather import gather, newest_of
+    from verifier.decision.accepted import Accepted, AcceptedMemory
+    from verifier.decision.decide import decide as judge
+    from verifier.decision.gather import gather, newest_of
+    from verifier.log_index import LogRecords
     from verifier.policy import parse_policy
-    from verifier.replay_index import LogRecords
 
     policy = parse_policy(read_bytes(policy_path, limit=2**22, what="policy"))
     if policy.venue != venue:

@@ -111,7 +111,7 @@ def _log(desk: Desk, record: Envelope, signers: list[PublicKey]) -> None:
     """Into a desk's own log, with its risk operator as one who may sign.  Errors of `KeyRing.apply`."""
     from marginseal.cli.log import open_log
     from marginseal.log.publish import publish_key_record
-    from verifier.replay_index import LogRecords
+    from verifier.log_index import LogRecords
 
     log, now = open_log(desk), int(time.time())
     records = LogRecords(log)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from marginseal.records.envelope import Envelope
     from marginseal.records.oracle import OraclePolicy
     from marginseal.records.report_note import ReportNote
+    from verifier.log_index import LogRecords
     from verifier.policy import Policy
-    from verifier.replay_index import LogRecords
 
 app = typer.Typer(help="Oracle reports: sign, publish, make a snapshot, see what was left out.", no_args_is_help=True)
 MAX_REPORT_BYTES = 32 * 2**20
@@ -178,7 +178,7 @@ def available_(
 # What was there
 
 Found = tuple[Any, "ReportNote"]
-"""Where a note is in the log (replay_index.Position), and the note."""
+"""Where a note is in the log (log_index.Position), and the note."""
 
 
 def available(
@@ -236,7 +236,7 @@ def choice(copy: LogRecords, rules: Policy, oracles: OraclePolicy, epoch: bytes)
     from marginseal.records.envelope import Envelope, open_signed
     from marginseal.records.epoch import EpochRecord
     from marginseal.records.oracle import make_snapshot
-    from verifier.replay_epoch import epoch_objects, open_universe
+    from verifier.log_epoch import epoch_objects, open_universe
 
     index = copy.index(copy.size())
     at = index.epochs.get(epoch)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from marginseal.records.keys import PublicKey, SigningKey
     from server.client import Client
     from server.config import Config
-    from verifier.replay_index import LogRecords
+    from verifier.log_index import LogRecords
 
 FORMAT = "marginseal-service-1"
 CARD = "service.json"
@@ -145,7 +145,7 @@ def connected(card: Card, key: SigningKey | None = None, **options: Any) -> Iter
 
 @dataclass(frozen=True)
 class Visit:
-    """A service, the mirror of its log, and the mirror as `verifier.gather` reads it: with objects of the service."""
+    """A service, the mirror of its log, and the mirror as `decision.gather` reads it: with objects of the service."""
 
     client: Client
     mirror: Mirror
@@ -163,7 +163,7 @@ def mirrored(
 
     from marginseal.log.mirror import Mirror
     from marginseal.log.sql import open_sqlite
-    from verifier.replay_index import LogRecords
+    from verifier.log_index import LogRecords
 
     with tempfile.TemporaryDirectory(prefix="marginseal-") as folder:
         if place is not None:

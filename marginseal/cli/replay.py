@@ -21,7 +21,7 @@ from marginseal.errors import ProofRejected
 
 if TYPE_CHECKING:
     from verifier.policy import Trust
-    from verifier.replay import Progress
+    from verifier.replay.run import Progress
 
 SHOWN = 50
 
@@ -52,7 +52,7 @@ def replay(
     from marginseal.log.bundle import Bundle
     from marginseal.log.note import MAX_NOTE_BYTES
     from verifier.policy import parse_policy
-    from verifier.replay import replay as run
+    from verifier.replay.run import replay as run
 
     trust = parse_policy(read_bytes(policy, limit=2**22, what="policy")).trust
     notes = [read_bytes(path, limit=MAX_NOTE_BYTES, what="checkpoint") for path in seen or []]

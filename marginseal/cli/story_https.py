@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from marginseal.records.statement import Statement
     from marginseal.records.submission import Submission
     from server.config import Config
-    from verifier.dossier import Dossier
-    from verifier.verdict import Verdict
+    from verifier.decision.dossier import Dossier
+    from verifier.decision.verdict import Verdict
 
 RULE = "worst_case_limits"
 ACCOUNT = "fund-1"
@@ -219,7 +219,7 @@ def _decide(
     from marginseal.cli.remote import connected, mirrored
     from marginseal.cli.venue import decide_account, desk_policy, gather_newest, read_policy
     from marginseal.files import write_atomic
-    from verifier.decide import decide
+    from verifier.decision.decide import decide
 
     path = _policies(stand) / f"{venue}.json"
     if not path.exists():
@@ -467,7 +467,7 @@ def _audit(stand: Stand) -> None:
     from marginseal.cli.remote import connected, mirrored
     from marginseal.cli.venue import read_policy
     from marginseal.log.bundle import Bundle
-    from verifier.replay import replay
+    from verifier.replay.run import replay
 
     policies = _policies(stand)
     trust, place = read_policy(policies / "venue-a.json").trust, stand.desk.root / "audit" / "log"

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from marginseal.records.submission import Submission
     from server.client import Client, Logged
     from server.wire import Answer
-    from verifier.replay_index import LogRecords
+    from verifier.log_index import LogRecords
 
 Observer = Callable[[str], None]
 
@@ -353,7 +353,7 @@ def epoch_inputs(desk: Desk, reading: LogRecords, digest: bytes) -> tuple[Envelo
     from marginseal.market.snapshot import parse_snapshot
     from marginseal.records.client_policy import EpochInputs
     from marginseal.records.envelope import Envelope
-    from verifier.replay_epoch import epoch_objects
+    from verifier.log_epoch import epoch_objects
 
     universe, at = desk.universe(), reading.index(reading.size()).epochs.get(digest)
     if at is not None:

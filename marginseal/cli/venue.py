@@ -34,10 +34,10 @@ from marginseal.errors import MarginSealError, PolicyError, ServiceError
 
 if TYPE_CHECKING:
     from marginseal.log.checkpoint import Checkpoint
-    from verifier.accepted import Accepted
-    from verifier.dossier import Dossier
+    from verifier.decision.accepted import Accepted
+    from verifier.decision.dossier import Dossier
+    from verifier.decision.verdict import Verdict
     from verifier.policy import Policy
-    from verifier.verdict import Verdict
 
 app = typer.Typer(help="What a venue does with attestations at a service.", no_args_is_help=True)
 app.command("release")(release.release)
@@ -138,8 +138,8 @@ def decide_account(
     ServiceError service.no-attestation when the log has none of the account; ProofRejected log.*"""
     from marginseal.log.memory import CheckpointMemory
     from marginseal.records.attestation import Attestation
-    from verifier.accepted import Accepted, AcceptedMemory
-    from verifier.decide import decide as judge
+    from verifier.decision.accepted import Accepted, AcceptedMemory
+    from verifier.decision.decide import decide as judge
 
     seen, remembered, accepted = None, None, None
     if memory is not None:
@@ -166,7 +166,7 @@ def gather_newest(
 ) -> Dossier:
     """All that a decision rests on, out of the mirror: nothing is left to the service's choice but its newest head."""
     from marginseal.log.receipt import Receipt
-    from verifier.gather import gather
+    from verifier.decision.gather import gather
 
     newest = visit.client.latest(account)
     if newest is None or newest.head is None:

@@ -1,6 +1,6 @@
 """Records as log entries: each with its kind, its account, its books and the objects it cannot be replayed without.
 
-What a relying party or an auditor looks for in a log (`verifier.replay_index`) is put there in this form.  Nothing is
+What a relying party or an auditor looks for in a log (`verifier.log_index`) is put there in this form.  Nothing is
 verified here but key records: who appends has opened the others under keys he trusts, and replay opens them again.
 """
 

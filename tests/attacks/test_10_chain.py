@@ -23,9 +23,9 @@ from marginseal.records.statement import Continuity
 from tests.records.world import key
 from tests.simulator.parties import both_say, restated, signed_anyway
 from tests.simulator.world import OPERATOR, PLEDGES, SOURCES, Fund, World, policy, proofs_of, setting, venue_registry
-from verifier.accepted import Accepted, AcceptedMemory
-from verifier.decide import decide
-from verifier.verdict import Verdict
+from verifier.decision.accepted import Accepted, AcceptedMemory
+from verifier.decision.decide import decide
+from verifier.decision.verdict import Verdict
 
 
 @pytest.fixture

@@ -35,8 +35,8 @@ from tests.simulator.world import (
     policy,
     setting,
 )
-from verifier.case import Case
-from verifier.decide import decide
+from verifier.decision.case import Case
+from verifier.decision.decide import decide
 
 GONE = ["keys.not-in-force"]
 OTHER = key(Role.OPERATOR, "risk-2")

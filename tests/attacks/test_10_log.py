@@ -47,8 +47,8 @@ from tests.simulator.world import (
     proofs_of,
     setting,
 )
-from verifier.decide import decide
-from verifier.replay import replay
+from verifier.decision.decide import decide
+from verifier.replay.run import replay
 
 
 @pytest.fixture

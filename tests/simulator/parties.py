@@ -13,8 +13,8 @@ from marginseal.records.attestation import make_attestation
 from marginseal.records.statement import Statement
 from marginseal.records.submission import Submission
 from tests.simulator.world import PROVER, Attested, Fund, World, objects_of, policy, setting
-from verifier.decide import decide
-from verifier.replay import replay
+from verifier.decision.decide import decide
+from verifier.replay.run import replay
 
 
 def venue_says(world: World, fund: Fund, venue: str = "venue-a", **changes: Any) -> list[str]:

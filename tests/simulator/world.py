@@ -62,10 +62,10 @@ from tests.market.markets import NOW, one_of_each, parameters
 from tests.records import test_oracle as oracles
 from tests.records.world import key, seed
 from verifier.claims import compile_claims
-from verifier.dossier import Dossier
-from verifier.gather import gather, newest_of
+from verifier.decision.dossier import Dossier
+from verifier.decision.gather import gather, newest_of
+from verifier.log_index import LogRecords
 from verifier.policy import Policy, parse_policy
-from verifier.replay_index import LogRecords
 from verifier.verify import Setting
 
 UNIVERSE = one_of_each()

@@ -34,10 +34,10 @@ from tests.simulator.world import (
     policy_document,
     setting,
 )
-from verifier.decide import decide
-from verifier.dossier import Dossier
+from verifier.decision.decide import decide
+from verifier.decision.dossier import Dossier
+from verifier.decision.verdict import Findings, Verdict
 from verifier.policy import Policy
-from verifier.verdict import Findings, Verdict
 
 
 @dataclass(frozen=True)

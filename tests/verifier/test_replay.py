@@ -32,10 +32,10 @@ from tests.simulator.world import (
     source_registry,
     venue_registry,
 )
-from verifier import replay as module
-from verifier.replay import ranges, replay
-from verifier.replay_records import Finding
-from verifier.replay_worker import Kept
+from verifier.replay import run as module
+from verifier.replay.records import Finding
+from verifier.replay.run import ranges, replay
+from verifier.replay.worker import Kept
 
 
 def bundled(world: World, path: Path) -> Bundle:

@@ -15,9 +15,9 @@ from marginseal.records.envelope import Envelope
 from marginseal.records.epoch import EpochRecord
 from marginseal.records.logged import LogKind
 from marginseal.records.oracle import OraclePolicy, check_snapshot
-from verifier.case import Case
-from verifier.dossier import LoggedRecord
-from verifier.replay_epoch import by_oracle
+from verifier.decision.case import Case
+from verifier.decision.dossier import LoggedRecord
+from verifier.log_epoch import by_oracle
 
 
 def judge_epoch(case: Case) -> RiskEpoch | None:

@@ -1,9 +1,9 @@
 """Replay: every attestation ever logged, judged again offline from an export bundle (system.md, object 12).
 
     structure       files, objects, tree, checkpoints, chains, books            marginseal.log.bundle_check
-    records         every signature and chain of records                        replay_records
-    epochs          rebuilt from snapshot and parameters, byte for byte         replay_epoch
-    attestations    signatures, sources, manifests, continuity, proofs          replay_worker, in ranges on all cores
+    records         every signature and chain of records                        records
+    epochs          rebuilt from snapshot and parameters, byte for byte         verifier.log_epoch
+    attestations    signatures, sources, manifests, continuity, proofs          worker, in ranges on all cores
 
 Ranges are handed out as they are taken up and nothing of a range is kept but counts and findings, so memory does not
 grow with the length of the log: it grows with the parties, the records, and the releases that were used.  Whom to
@@ -27,11 +27,11 @@ from marginseal.errors import MarginSealError
 from marginseal.log.bundle import Bundle
 from marginseal.log.bundle_check import bundle_faults
 from marginseal.log.entry import ATTESTATION
+from verifier.log_index import BundleRecords
 from verifier.policy import Trust
-from verifier.replay_index import BundleRecords
-from verifier.replay_records import Finding, Known, RecordPass
-from verifier.replay_worker import Judged, Range, Worker
-from verifier.report import MAX_FINDINGS, MAX_OF_CODE, Report
+from verifier.replay.records import Finding, Known, RecordPass
+from verifier.replay.report import MAX_FINDINGS, MAX_OF_CODE, Report
+from verifier.replay.worker import Judged, Range, Worker
 from verifier.verify import Setting
 
 RANGE = 128  # entries of one range: enough proofs for one batch, few enough to balance and to keep

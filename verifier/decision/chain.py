@@ -30,11 +30,11 @@ from marginseal.records.keys import PublicKey, Role
 from marginseal.records.logged import LogKind
 from marginseal.records.registry import VenueRegistry
 from marginseal.records.statement import Statement
-from verifier.accepted import Accepted
 from verifier.batch import Item
-from verifier.case import Case
 from verifier.claims import compile_claims
-from verifier.dossier import LoggedRecord
+from verifier.decision.accepted import Accepted
+from verifier.decision.case import Case
+from verifier.decision.dossier import LoggedRecord
 
 
 @dataclass(frozen=True)

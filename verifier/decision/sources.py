@@ -10,7 +10,7 @@ from marginseal.records.logged import LogKind
 from marginseal.records.manifest import Manifest, open_manifest
 from marginseal.records.registry import SourceRegistry
 from marginseal.records.rows import RowAuthority
-from verifier.case import Case
+from verifier.decision.case import Case
 
 
 def judge_sources(case: Case, n: int, tiles: int) -> None:

@@ -19,10 +19,10 @@ from marginseal.log.receipt import Receipt
 from marginseal.records.attestation import Attestation
 from marginseal.records.source import PublishedStatement
 from marginseal.records.statement import Statement
-from verifier.accepted import Accepted
-from verifier.dossier import Dossier, LoggedRecord
-from verifier.replay_epoch import epoch_objects
-from verifier.replay_index import Index, Position, Reading
+from verifier.decision.accepted import Accepted
+from verifier.decision.dossier import Dossier, LoggedRecord
+from verifier.log_epoch import epoch_objects
+from verifier.log_index import Index, Position, Reading
 
 _MAX_PUBLISHED = 2**18
 

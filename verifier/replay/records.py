@@ -3,7 +3,7 @@
 `RecordPass` goes over everything but attestations and gathers what judging those needs: which key counts when (first,
 for a revocation may be dated back), which manifest of an account is in force when, which epochs an operator published
 when.  It keeps that and the last of each chain; memory grows with parties and records.  Rebuilding epochs is
-`replay_epoch`, attestations `replay_worker`.
+`verifier.log_epoch`, attestations `worker`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from marginseal.records.logged import LogKind
 from marginseal.records.manifest import Manifest, SourceRelease, open_manifest
 from marginseal.records.registry import SourceRegistry, VenueRegistry
 from marginseal.records.report_note import ReportNote
+from verifier.log_index import Index, Position, Records
 from verifier.policy import Trust
-from verifier.replay_index import Index, Position, Records
 
 
 @dataclass(frozen=True)

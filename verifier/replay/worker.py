@@ -33,10 +33,10 @@ from marginseal.records.source import PublishedStatement, SourceStatement
 from marginseal.records.statement import Claim, Continuity, Statement
 from verifier.batch import Item, verify_batch
 from verifier.claims import check_claim, check_epoch, compile_claim, link_of
+from verifier.log_epoch import open_epoch, open_universe, rebuild_epoch
+from verifier.log_index import BundleRecords, Named, Position
 from verifier.policy import Trust
-from verifier.replay_epoch import open_epoch, open_universe, rebuild_epoch
-from verifier.replay_index import BundleRecords, Named, Position
-from verifier.replay_records import Finding, Known, Published
+from verifier.replay.records import Finding, Known, Published
 from verifier.verify import Setting
 
 T = TypeVar("T")

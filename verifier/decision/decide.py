@@ -4,10 +4,10 @@ with every reason (system.md, object 11; protocol.md section 10).
     the log       logged, the account's newest, recent, under the checkpoint before          here, `case`
     keys          in force when they signed, by what the log has of changes and revocations  `case`, everywhere
     statement     times, account, unit, rules against the policy                              here
-    epoch         whose, how old, newest                                                      `decide_epoch`
-    sources       relied on, signed, complete, held                                           `decide_sources`
+    epoch         whose, how old, newest                                                      `epoch`
+    sources       relied on, signed, complete, held                                           `sources`
     pledge        the venue's own, opened                                                     here
-    chain         no pledge fell unseen in the attestations before                            `decide_chain`
+    chain         no pledge fell unseen in the attestations before                            `chain`
     proofs        of this attestation and of those before it, in one batch                    here
 
 A verdict is machine-readable and holds nothing of the book: what it says is what the attestation makes public, and the
@@ -29,16 +29,16 @@ from marginseal.records.logged import LogKind
 from marginseal.records.pledges import PledgeOpening, verify_pledge
 from marginseal.records.registry import VenueRegistry
 from marginseal.records.statement import Claim, Kind
-from verifier.accepted import Accepted
 from verifier.batch import Item, verify_batch
-from verifier.case import Case
 from verifier.claims import compile_claims
-from verifier.decide_chain import judge_chain
-from verifier.decide_epoch import judge_epoch
-from verifier.decide_sources import judge_sources
-from verifier.dossier import Dossier
+from verifier.decision.accepted import Accepted
+from verifier.decision.case import Case
+from verifier.decision.chain import judge_chain
+from verifier.decision.dossier import Dossier
+from verifier.decision.epoch import judge_epoch
+from verifier.decision.sources import judge_sources
+from verifier.decision.verdict import Findings, Verdict
 from verifier.policy import Policy
-from verifier.verdict import Findings, Verdict
 from verifier.verify import Setting
 
 

@@ -1,7 +1,7 @@
 """One decision of a venue: what is given, what is found, and what the log says under the one checkpoint it rests on.
 
-`decide` opens a case and lets each part of the judgement work on it (`decide_epoch`, `decide_sources`,
-`decide_chain`); reasons are gathered, so the parts go on after a failure wherever that still makes sense.
+`decide` opens a case and lets each part of the judgement work on it (`epoch`, `sources`, `chain`); reasons are
+gathered, so the parts go on after a failure wherever that still makes sense.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from marginseal.records.epoch import EpochRecord
 from marginseal.records.keychange import KeyRing, ring_of
 from marginseal.records.logged import LogKind
 from marginseal.records.statement import Statement
-from verifier.accepted import Accepted
 from verifier.batch import Item
-from verifier.dossier import Dossier, LoggedRecord
+from verifier.decision.accepted import Accepted
+from verifier.decision.dossier import Dossier, LoggedRecord
+from verifier.decision.verdict import Findings
 from verifier.policy import Policy
-from verifier.verdict import Findings
 from verifier.verify import Setting
 
 R = TypeVar("R", bound=Record)

@@ -23,8 +23,8 @@ from marginseal.records.envelope import Envelope, peek
 from marginseal.records.epoch import EpochRecord, rebuild
 from marginseal.records.keychange import KeyRing
 from marginseal.records.oracle import OracleReport, check_snapshot
+from verifier.log_index import Index, Records
 from verifier.policy import Trust
-from verifier.replay_index import Index, Records
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 from marginseal import __version__
 from marginseal.log.bundle import Description
-from verifier.replay_records import Finding
+from verifier.replay.records import Finding
 
 FORMAT = "marginseal-replay-1"
 MAX_FINDINGS = 10_000
