@@ -15,12 +15,12 @@ from marginseal.market.universe import Universe, parse_universe
 from marginseal.records.attestation import Attestation
 from marginseal.records.envelope import Envelope, Record, peek
 from marginseal.records.epoch import EpochRecord
+from marginseal.records.logged import LogKind
 from marginseal.records.manifest import Manifest
 from marginseal.records.registry import SourceRegistry, VenueRegistry
 from marginseal.records.source import PublishedStatement
 from marginseal.records.statement import Statement
 from server.catalogue import Catalogue, Found
-from server.names import Kind
 from server.store import Store
 from server.tables import published
 
@@ -50,7 +50,7 @@ class LoggedRecords:
     def _payload(self, index: int) -> bytes:
         return self._log.entry(index)[1].payload
 
-    def _find(self, digest: bytes, kind: Kind) -> Found:
+    def _find(self, digest: bytes, kind: LogKind) -> Found:
         self._catalogue.sync(self._log.size())
         found = self._catalogue.by_digest(digest, kind)
         if found is None:  # which is not remembered: it may come yet
@@ -58,17 +58,17 @@ class LoggedRecords:
         return found
 
     def epoch(self, digest: bytes) -> epochs.RiskEpoch:
-        self._found(digest, Kind.EPOCH)
+        self._found(digest, LogKind.EPOCH)
         return self._epoch(digest)
 
     def epoch_record(self, digest: bytes) -> EpochRecord:
-        return self._record(EpochRecord, digest, Kind.EPOCH)
+        return self._record(EpochRecord, digest, LogKind.EPOCH)
 
     def superseded(self, digest: bytes, *, before: int) -> bool:
         """Whether a newer epoch of the same operator and universe was logged before that time (unix seconds)."""
         epoch = self.epoch_record(digest)
         self._catalogue.sync(self._log.size())
-        for found in self._catalogue.recent(Kind.EPOCH, _RECENT_EPOCHS):
+        for found in self._catalogue.recent(LogKind.EPOCH, _RECENT_EPOCHS):
             other = peek(EpochRecord, self._envelope(found.index))
             same = (other.operator, other.universe) == (epoch.operator, epoch.universe)
             if same and other.time > epoch.time and found.time < before:
@@ -76,31 +76,31 @@ class LoggedRecords:
         return False
 
     def universe(self, digest: bytes) -> Universe:
-        return self._universe(self._found(digest, Kind.UNIVERSE).index)
+        return self._universe(self._found(digest, LogKind.UNIVERSE).index)
 
     def manifest(self, digest: bytes) -> Manifest:
-        return self._manifest(self._found(digest, Kind.MANIFEST).index)
+        return self._manifest(self._found(digest, LogKind.MANIFEST).index)
 
     def manifests(self, account: str) -> list[tuple[Manifest, bytes]]:
         """The account's manifests in the order they were logged, each with its digest."""
         self._catalogue.sync(self._log.size())
-        found = self._catalogue.of_account(Kind.MANIFEST, account)
+        found = self._catalogue.of_account(LogKind.MANIFEST, account)
         return [(self._manifest(f.index), f.name) for f in found]
 
     def account_records(self, account: str) -> list[bytes]:
         """The digests of the records that are logged under an account's name."""
         self._catalogue.sync(self._log.size())
-        return [found.name for found in self._catalogue.of_account(Kind.ACCOUNT, account)]
+        return [found.name for found in self._catalogue.of_account(LogKind.ACCOUNT, account)]
 
     def source_releases(self, account: str) -> list[Envelope]:
         """What sources signed to let books of the account go."""
         self._catalogue.sync(self._log.size())
-        return [self._envelope(f.index) for f in self._catalogue.of_account(Kind.SOURCE_RELEASE, account)]
+        return [self._envelope(f.index) for f in self._catalogue.of_account(LogKind.SOURCE_RELEASE, account)]
 
     def pledge_releases(self, account: str) -> list[Envelope]:
         """What venues signed to let pledges of the account fall."""
         self._catalogue.sync(self._log.size())
-        return [self._envelope(f.index) for f in self._catalogue.of_account(Kind.PLEDGE_RELEASE, account)]
+        return [self._envelope(f.index) for f in self._catalogue.of_account(LogKind.PLEDGE_RELEASE, account)]
 
     def attested(self, account: str, statement: bytes) -> Statement | None:
         """The statement of this digest, if the log holds an attestation of it by the account."""
@@ -113,19 +113,19 @@ class LoggedRecords:
     def key_records(self) -> list[tuple[int, bytes]]:
         """Changes and revocations of keys, (when logged, envelope) in the order of the log."""
         self._catalogue.sync(self._log.size())
-        found = [f for kind in (Kind.KEY_CHANGE, Kind.KEY_REVOCATION) for f in self._catalogue.all(kind)]
+        found = [f for kind in (LogKind.KEY_CHANGE, LogKind.KEY_REVOCATION) for f in self._catalogue.all(kind)]
         return [(f.time, self._payload(f.index)) for f in sorted(found, key=lambda f: f.index)]
 
     def newest_source_registry(self) -> SourceRegistry | None:
         self._catalogue.sync(self._log.size())
-        found = self._catalogue.newest(Kind.SOURCE_REGISTRY)
+        found = self._catalogue.newest(LogKind.SOURCE_REGISTRY)
         return None if found is None else self.source_registry(found.name)
 
     def source_registry(self, digest: bytes) -> SourceRegistry:
-        return self._record(SourceRegistry, digest, Kind.SOURCE_REGISTRY)
+        return self._record(SourceRegistry, digest, LogKind.SOURCE_REGISTRY)
 
     def venue_registry(self, digest: bytes) -> VenueRegistry:
-        return self._record(VenueRegistry, digest, Kind.VENUE_REGISTRY)
+        return self._record(VenueRegistry, digest, LogKind.VENUE_REGISTRY)
 
     def source_statement(self, message: bytes) -> PublishedStatement:
         try:
@@ -140,11 +140,11 @@ class LoggedRecords:
     def objects_of(self, s: Statement) -> set[bytes]:
         """SHA-256 of all that an attestation of this statement cannot be replayed without."""
         records = [
-            (s.epoch, Kind.EPOCH),
-            (s.universe, Kind.UNIVERSE),
-            (s.manifest, Kind.MANIFEST),
-            (s.source_registry, Kind.SOURCE_REGISTRY),
-            (s.venue_registry, Kind.VENUE_REGISTRY),
+            (s.epoch, LogKind.EPOCH),
+            (s.universe, LogKind.UNIVERSE),
+            (s.manifest, LogKind.MANIFEST),
+            (s.source_registry, LogKind.SOURCE_REGISTRY),
+            (s.venue_registry, LogKind.VENUE_REGISTRY),
         ]
         needed = {self._found(digest, kind).payload_digest for digest, kind in records}
         return needed | {s.epoch} | {self._published(entry.message_digest) for entry in s.sources}
@@ -157,5 +157,5 @@ class LoggedRecords:
             raise PolicyError("public.unpublished", "a source's statement is not published here")
         return stored
 
-    def _record(self, kind: type[T], digest: bytes, entry: Kind) -> T:
+    def _record(self, kind: type[T], digest: bytes, entry: LogKind) -> T:
         return peek(kind, self._envelope(self._found(digest, entry).index))

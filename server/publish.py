@@ -26,12 +26,12 @@ from marginseal.records.continuity import PledgeRelease
 from marginseal.records.envelope import Envelope, open_signed, peek
 from marginseal.records.epoch import EpochRecord
 from marginseal.records.keys import PublicKey
+from marginseal.records.logged import LogKind
 from marginseal.records.manifest import Manifest, SourceRelease, open_manifest
 from marginseal.records.oracle import OracleReport
 from marginseal.records.registry import SourceRegistry, VenueRegistry
 from marginseal.records.report_note import ReportNote
 from marginseal.records.source import PublishedStatement, SourceStatement
-from server.names import Kind
 from server.public import LoggedRecords
 from server.tables import published
 
@@ -45,7 +45,7 @@ _TRIES = 32
 def publish_universe(log: Log, universe: Universe, *, now: int) -> int:
     data = rfc8785.dumps(universe.document())
     log.put_object(data)
-    return log.append(Entry(Kind.UNIVERSE, data), now=now)
+    return log.append(Entry(LogKind.UNIVERSE, data), now=now)
 
 
 def publish_epoch(
@@ -60,21 +60,21 @@ def publish_epoch(
     """objects: what rebuilding needs (snapshot, parameters, oracle reports).  PolicyError epoch-record.*"""
     open_signed(EpochRecord, record, operators).check(epoch)
     data = epochs.encode(epoch)
-    return _append(log, Kind.EPOCH, record, objects=[data, *objects], now=now)
+    return _append(log, LogKind.EPOCH, record, objects=[data, *objects], now=now)
 
 
 def publish_source_registry(log: Log, record: Envelope, operators: Iterable[PublicKey], *, now: int) -> int:
     open_signed(SourceRegistry, record, operators)
-    return _append(log, Kind.SOURCE_REGISTRY, record, now=now)
+    return _append(log, LogKind.SOURCE_REGISTRY, record, now=now)
 
 
 def publish_venue_registry(log: Log, record: Envelope, operators: Iterable[PublicKey], *, now: int) -> int:
     open_signed(VenueRegistry, record, operators)
-    return _append(log, Kind.VENUE_REGISTRY, record, now=now)
+    return _append(log, LogKind.VENUE_REGISTRY, record, now=now)
 
 
 def publish_account(log: Log, record: Envelope, *, now: int, previous: AccountRecord | None = None) -> int:
-    return _append(log, Kind.ACCOUNT, record, account=open_account(record, previous=previous).account, now=now)
+    return _append(log, LogKind.ACCOUNT, record, account=open_account(record, previous=previous).account, now=now)
 
 
 def publish_manifest(
@@ -87,7 +87,7 @@ def publish_manifest(
     ProofRejected signature.threshold; PolicyError manifest.succession, .too-soon, .book-gone, .waiting;
     StorageError log.moved."""
     claimed = peek(Manifest, record)
-    entry = _entry(Kind.MANIFEST, record, account=claimed.account, books=claimed.books)
+    entry = _entry(LogKind.MANIFEST, record, account=claimed.account, books=claimed.books)
     for _ in range(_TRIES):
         size, time = log.tail()
         there = log.index_of(entry)
@@ -118,7 +118,7 @@ def publish_manifest(
 def publish_source_release(log: Log, record: Envelope, source_keys: Iterable[PublicKey], *, now: int) -> int:
     """A source lets a book of an account go; the account's next manifest may then leave it out."""
     release = open_signed(SourceRelease, record, source_keys)
-    return _append(log, Kind.SOURCE_RELEASE, record, account=release.account, now=now)
+    return _append(log, LogKind.SOURCE_RELEASE, record, account=release.account, now=now)
 
 
 def publish_pledge_release(
@@ -138,7 +138,7 @@ def publish_pledge_release(
         said = peek(PledgeRelease, other)
         if (said.venue, said.nonce) == (release.venue, release.nonce) and other.digest != record.digest:
             raise PolicyError("release.nonce", "the venue used this nonce for another release")
-    return _append(log, Kind.PLEDGE_RELEASE, record, account=release.account, now=now)
+    return _append(log, LogKind.PLEDGE_RELEASE, record, account=release.account, now=now)
 
 
 def publish_oracle_report(
@@ -152,7 +152,7 @@ def publish_oracle_report(
     public.universe(report.universe)
     note = ReportNote.of(report, record)
     data = note.payload()
-    if log.index_of(entry := Entry(Kind.ORACLE_REPORT, data, dependencies=(note.report,))) is None:
+    if log.index_of(entry := Entry(LogKind.ORACLE_REPORT, data, dependencies=(note.report,))) is None:
         if not now - max_age_s <= report.time <= now + MAX_AHEAD_S:
             raise PolicyError("report.window", "a report of a time that lies ahead, or too old for any snapshot")
         log.put_object(record.encode())
@@ -161,7 +161,7 @@ def publish_oracle_report(
 
 def _append(
     log: Log,
-    kind: Kind,
+    kind: LogKind,
     record: Envelope,
     *,
     now: int,
@@ -172,7 +172,7 @@ def _append(
     return _put(log, _entry(kind, record, account=account, dependencies=dependencies), now=now)
 
 
-def _entry(kind: Kind, record: Envelope, **members: Any) -> Entry:
+def _entry(kind: LogKind, record: Envelope, **members: Any) -> Entry:
     return Entry(kind, record.encode(), **members)
 
 

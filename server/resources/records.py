@@ -14,7 +14,7 @@ from flask import Response, request, stream_with_context
 from flask_openapi3.blueprint import APIBlueprint
 from pydantic import Field
 
-from server import names
+from marginseal.records.logged import LogKind
 from server.body import extend_deadline
 from server.catalogue import Found
 from server.problem import PROBLEMS, Refusal, Responses
@@ -47,9 +47,9 @@ class Kind(StrEnum):
     ORACLE_REPORTS = "oracle-reports"
 
     @property
-    def entry(self) -> names.Kind:
+    def entry(self) -> LogKind:
         """The kind as the log has it."""
-        return names.Kind(self.replace("registries", "registrys")[:-1])
+        return LogKind(self.replace("registries", "registrys")[:-1])
 
 
 class Collection(Shape):

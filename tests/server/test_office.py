@@ -16,12 +16,12 @@ from marginseal.records.account import AccountRecord
 from marginseal.records.envelope import sign
 from marginseal.records.keyfile import MIN_LOG_COST
 from marginseal.records.keys import Role, SigningKey
+from marginseal.records.logged import LogKind
 from marginseal.records.sealing import SealingKey
 from server import audit
 from server.audit import Operator
 from server.jobs import now_ms
 from server.main import close_log, office, open_log, passphrase, public_half, read_operator
-from server.names import Kind
 from server.prover_keys import ProverKeys, key_path, keys_in_use
 from server.publish import publish_account
 from server.store import Store
@@ -167,7 +167,7 @@ def logged_accounts(s: Site) -> list[bytes]:
     log = open_log(s.config, None)
     entries = [Entry.decode(e.data) for e in log.entries()]
     close_log(log)
-    return [e.payload for e in entries if e.kind == Kind.ACCOUNT]
+    return [e.payload for e in entries if e.kind == LogKind.ACCOUNT]
 
 
 def test_a_refused_registration_logs_no_record(s: Site) -> None:
