@@ -23,11 +23,11 @@ def demo(
     with tempfile.TemporaryDirectory(prefix="marginseal-demo-") as folder:
         root = keep or Path(folder) / "demo"
         if local:
-            from marginseal.cli.story_local import play
+            from marginseal.cli.story.local import play
 
             play(Desk(root))
         else:
-            from marginseal.cli.story_https import play as play_https
+            from marginseal.cli.story.https import play as play_https
 
             play_https(root, picture)
         if keep is not None:

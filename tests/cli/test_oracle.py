@@ -15,7 +15,7 @@ from marginseal.cli import init
 from marginseal.cli.desk import Desk
 from marginseal.cli.oracle import read_report
 from marginseal.cli.remote import connected, read_card
-from marginseal.cli.story_service import service_folder, serving
+from marginseal.cli.story.service import service_folder, serving
 from marginseal.cli.venue import desk_policy
 from marginseal.errors import ServiceError
 from marginseal.files import write_atomic

@@ -23,7 +23,7 @@ import requests
 from marginseal.cli import init
 from marginseal.cli.desk import Desk
 from marginseal.cli.remote import Card, connected, read_card
-from marginseal.cli.story_service import free_port, service_folder, serving
+from marginseal.cli.story.service import free_port, service_folder, serving
 from marginseal.cli.venue import desk_policy
 from marginseal.cli.witness import make_witness
 from marginseal.errors import InputError, PolicyError, ProofRejected, ServiceError

@@ -12,7 +12,7 @@ from marginseal.errors import MarginSealError
 
 if TYPE_CHECKING:
     from marginseal.cli.desk import Desk
-    from marginseal.cli.tampering import Stage
+    from marginseal.cli.story.tampering import Stage
     from marginseal.market.epoch import RiskEpoch
     from marginseal.records.attestation import Attestation
     from marginseal.records.keys import SigningKey
@@ -43,7 +43,7 @@ def stage(
     from marginseal.algebra.commit import commitment_key
     from marginseal.cli.desk import source_evidence
     from marginseal.cli.prove import open_books
-    from marginseal.cli.tampering import Stage
+    from marginseal.cli.story.tampering import Stage
     from marginseal.records.keys import Role
     from marginseal.records.pledges import open_pledge
     from marginseal.records.submission import SourceOpening, Submission
@@ -79,7 +79,7 @@ def stage(
 
 def refuse_all(stage: Stage) -> int:
     """Try every case of `tampering.cases`, tell by whom it was refused; how many.  MarginSealError demo.accepted."""
-    from marginseal.cli.tampering import cases, refused
+    from marginseal.cli.story.tampering import cases, refused
 
     rows = []
     for what, run in cases(stage):

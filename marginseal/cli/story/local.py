@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from marginseal.cli.output import money
-from marginseal.cli.story import must_fail, refuse_all, stage, timed
+from marginseal.cli.story.telling import must_fail, refuse_all, stage, timed
 
 if TYPE_CHECKING:
     from marginseal.cli.desk import Desk
-    from marginseal.cli.tampering import Stage
+    from marginseal.cli.story.tampering import Stage
     from marginseal.errors import Unsatisfied
     from marginseal.market.epoch import RiskEpoch
     from marginseal.market.portfolio import Portfolio
