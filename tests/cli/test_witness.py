@@ -410,6 +410,10 @@ def test_a_venue_asks_for_one_of_two_witnesses(run: Run, place: Place, tmp_path:
         step("submit", "--rule", RULE, "--desk", desk)
         assert decide(0) == (7, "log.fork")  # who has been here before sees it himself
         (place.root / "seen-0").unlink()
+        status, verdict = decide(0)  # and so does who remembers what it accepted
+        assert (status, [r["code"] for r in verdict["reasons"]]) == (8, ["decide.accepted"])
+        (place.root / "seen-0").unlink()
+        (place.root / "seen-0.accepted").unlink()
         assert decide(0)[0] == 0  # a newcomer takes the log's word alone,
         (place.root / "seen-1").unlink()
         assert decide(1) == (8, "log.witnesses")  # or asks for a witness
