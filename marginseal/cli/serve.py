@@ -31,10 +31,8 @@ def serve(
     prepare: Annotated[bool, typer.Option("--prepare", help="Make what is missing, and do not serve.")] = False,
 ) -> None:
     """HTTPS server and prover workers; the first run makes what is missing."""
-    from server.harden import protect_memory
     from server.main import run
 
-    protect_memory(lock=False)
     made = prepare_service(
         service_config(data, config), development=development, say=lambda line: print(line, flush=True)
     )
