@@ -5,10 +5,11 @@ the key it replaces or a risk operator.  A revocation ends a key at a stated mom
 the order in which the log has them.  One rule follows, for every list of keys there is (a policy's, a registry's, a
 manifest's, an oracle's):
 
-    a listed key counts within its tenure alone, and within theirs its successors count in its place
+    a listed key counts until its tenure ends, and within theirs its successors count in its place
 
 so the list stays the authority: a source's successor speaks for the rows of its predecessor and no others, an account's
-signs where the manifest names its predecessor.  Keys decide; the holder's name is there for who reads the record.  A
+signs where the manifest names its predecessor.  When its tenure began is of no matter to a key that is listed itself:
+anyone can make up a key for it to follow, and it would disown all that it signed before.  Keys decide; the holder's name is there for who reads the record.  A
 signature carries no proof of when it was made: those who rely on a moment take it from the log.
 """
 
@@ -132,7 +133,13 @@ class KeyRing:
 
     def in_force(self, keys: Iterable[PublicKey], moment: int) -> tuple[PublicKey, ...]:
         """Those of the keys, and of their successors, that count at the moment."""
-        return tuple(key for key in self._line(keys) if key not in self.tenures or self.tenures[key].covers(moment))
+        keys = tuple(keys)
+
+        def counts(key: PublicKey) -> bool:
+            tenure = self.tenures.get(key, Tenure(key))
+            return (replace(tenure, start=0) if key in keys else tenure).covers(moment)
+
+        return tuple(key for key in self._line(keys) if counts(key))
 
     def accept(self, check: Callable[[Iterable[PublicKey]], T], keys: Iterable[PublicKey], moment: int) -> T:
         """What `check` makes of the keys in force for `keys`; what it raises where none of their line signed.
@@ -203,7 +210,7 @@ class KeyRing:
         tenures = dict(self.tenures)
         old = tenures.get(revocation.key, Tenure(revocation.key))
         end = moment if old.end is None else min(old.end, moment)
-        tenures[old.key] = replace(old, end=max(end, old.start))
+        tenures[old.key] = replace(old, end=end)
         if moment < logged:
             _strike(tenures, old.key, moment)
         return replace(self, tenures=tenures)

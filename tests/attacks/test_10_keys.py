@@ -212,6 +212,18 @@ def test_10_a_holder_does_not_disown_what_it_signed(world: World, fund: Fund, tm
     assert both_say(world, fund, tmp_path) == (GONE, GONE)
 
 
+def test_10_a_venue_does_not_disown_its_release_by_a_predecessor_it_made_up(
+    world: World, fund: Fund, tmp_path: Path
+) -> None:
+    """Else it could shut out every account that it once let go, with two signatures of its own."""
+    fund.attest()
+    on(world)
+    fund.attest(pledges={"venue-a": 3_000}, releases=[fund.release("venue-b")])
+    on(world)
+    change(world, key(Role.VENUE, "made up"), VENUE_KEYS["venue-b"])
+    assert both_say(world, fund, tmp_path) == ([], [])
+
+
 def test_10_a_revocation_that_a_stranger_signed_ends_nothing(world: World, fund: Fund, tmp_path: Path) -> None:
     """Nor a record of noise under that kind: what is logged by others does not stop a venue."""
     revoke(world, PROVER, key(Role.OPERATOR, "stranger"))

@@ -301,8 +301,8 @@ def test_a_key_is_replaced_by_its_successor() -> None:
     for signers in ((OLD, NEXT), (OPERATOR, NEXT)):
         ring = changed(signers=signers)
         assert [holder(ring, t) for t in (0, 1999, 2000, 10**6)] == [OLD.public, OLD.public, NEXT.public, NEXT.public]
-        # Where a list names the successor, it counts from its own start, and its predecessor not at all.
-        assert [ring.in_force([NEXT.public], t) for t in (1999, 2000)] == [(), (NEXT.public,)]
+        # Where a list names the successor itself, its predecessor does not count at all.
+        assert [ring.in_force([NEXT.public], t) for t in (1999, 2000)] == [(NEXT.public,), (NEXT.public,)]
         assert ring.in_force([STRANGER.public], 0) == (STRANGER.public,)
 
 
@@ -343,6 +343,18 @@ def test_a_holder_cannot_disown_what_it_signed() -> None:
     record = sign(KeyRevocation("risk", OPERATOR.public, 5), [OPERATOR])
     own = RING.apply(record, logged=1000)
     assert [own.in_force([OPERATOR.public], t) for t in (999, 1000)] == [(OPERATOR.public,), ()]
+
+
+def test_a_key_that_follows_one_made_up_disowns_nothing() -> None:
+    """OLD is listed and has signed; its holder makes it the successor of a stranger, from a moment to come on."""
+    late = changed(signers=(STRANGER, OLD), old=STRANGER.public, new=OLD.public, effective=5000)
+    assert [holder(late, t) for t in (0, 999, 4999, 5000)] == [OLD.public] * 4
+    assert [late.in_force([STRANGER.public], t) for t in (4999, 5000)] == [(STRANGER.public,), (OLD.public,)]
+    # It ends as ever, also before that moment; and what falls with the stranger is what was to come.
+    for over in (revoked(late, signers=(OLD,), at=1000), revoked(late, signers=(OPERATOR,), at=1000)):
+        assert [holder(over, t) for t in (999, 1000, 5000)] == [OLD.public, None, None]
+    fallen = revoked(late, signers=(OPERATOR,), at=900, who=STRANGER)
+    assert [holder(fallen, t) for t in (999, 5000)] == [OLD.public, None]
 
 
 def test_an_operator_that_is_no_longer_one_changes_nothing() -> None:
