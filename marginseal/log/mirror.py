@@ -60,10 +60,12 @@ class Mirror:
             known, _ = tx.tail()
             self._read_on(tx, known, signed.checkpoint)
             self._keep(tx, signed)
-        if self.memory is not None:
-            remembered = CheckpointMemory(self.memory, self.policy)
-            last = remembered.last()
-            remembered.advance(signed, [] if last is None else self._path(last.checkpoint, signed.checkpoint))
+            if self.memory is not None:
+                # Before the commit, so that a fork which the memory alone can tell is not kept in the store either.
+                remembered = CheckpointMemory(self.memory, self.policy)
+                last = remembered.last()
+                path = [] if last is None else _path(tx, last.checkpoint, signed.checkpoint)
+                remembered.advance(signed, path)
         return max(0, signed.checkpoint.size - known)
 
     def object(self, digest: bytes) -> bytes:
@@ -108,13 +110,13 @@ class Mirror:
             message = "the entries do not lead to the signed checkpoint: the log was rewritten"
             raise ProofRejected("log.root", message)
         if old is not None:
-            path = tiles.consistency_path(old.size, new.size, tx.tiles) if 0 < old.size < new.size else []
-            check_append_only(old, new, path)
+            check_append_only(old, new, _path(tx, old, new))
         if grown:
             tx.add_checkpoint(new.size, new.time or 0, signed.note)
 
-    def _path(self, old: Checkpoint, new: Checkpoint) -> list[bytes]:
-        return self.log.consistency(old.size, new.size) if 0 < old.size < new.size else []
+
+def _path(tx: Transaction, old: Checkpoint, new: Checkpoint) -> list[bytes]:
+    return tiles.consistency_path(old.size, new.size, tx.tiles) if 0 < old.size < new.size else []
 
 
 def _add(tx: Transaction, index: int, time: int, data: bytes) -> bytes:

@@ -193,6 +193,22 @@ def test_a_log_that_goes_back_or_forks_between_two_visits(service: Service, tmp_
     assert made.log.size() == 16
 
 
+def test_a_fork_that_the_memory_alone_can_tell_is_not_kept(service: Service, tmp_path: Path) -> None:
+    """The mirror was thrown away; once the service is honest again the new one is read as if it had never lied."""
+    shutil.copytree(tmp_path / "log", tmp_path / "fork")
+    grown(service.log, 7, 8)
+    memory = tmp_path / "seen"
+    mirror(service, tmp_path, memory=memory).sync()
+    fork = open_log(tmp_path / "fork")
+    for number in range(5):
+        fork.append(Entry("note", f"other {number}".encode()), now=NOW)
+    (tmp_path / "new").mkdir()
+    made = mirror(Service(fork), tmp_path / "new", memory=memory)
+    assert code(made.sync) == "log.fork"
+    assert (made.log.size(), made.log.last_checkpoint()) == (0, None)
+    assert mirror(service, tmp_path / "new", memory=memory).sync() == 16
+
+
 def test_the_store_of_another_log_is_refused(service: Service, tmp_path: Path) -> None:
     mirror(service, tmp_path).sync()
     other = Signer("log.example/two", key("log"))
