@@ -9,8 +9,9 @@ manifest's, an oracle's):
 
 so the list stays the authority: a source's successor speaks for the rows of its predecessor and no others, an account's
 signs where the manifest names its predecessor.  When its tenure began is of no matter to a key that is listed itself:
-anyone can make up a key for it to follow, and it would disown all that it signed before.  Keys decide; the holder's name is there for who reads the record.  A
-signature carries no proof of when it was made: those who rely on a moment take it from the log.
+anyone can make up a key for it to follow, and would disown all that it signed before.  Keys decide; the holder's name
+is there for who reads the record.  A signature carries no proof of when it was made: those who rely on a moment take it
+from the log.
 """
 
 from __future__ import annotations
