@@ -9,7 +9,6 @@ believe it is for `marginseal.log.client` and the verifier.
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import secrets
 import time
@@ -29,6 +28,7 @@ from urllib3.exceptions import HTTPError
 from marginseal.errors import DecodeError, MarginSealError, ServiceError
 from marginseal.files import parse_json
 from marginseal.log.storage import MAX_OBJECT_BYTES
+from marginseal.records.document import MAX_INTEGER, parse_hex
 from marginseal.records.envelope import Envelope
 from marginseal.records.keys import SigningKey
 from marginseal.records.sealing import SealingKey, SealingPublicKey
@@ -106,10 +106,10 @@ class Client:
 
     def prover_key(self) -> SealingPublicKey:
         """The key to seal to now."""
-        keys = self._json("/v1/prover/keys")["keys"]
+        keys = _items(self._json("/v1/prover/keys"), "keys")
         if not keys:
             raise ServiceError("service.no-prover-key", "the service offers no key to seal to")
-        return SealingPublicKey(_bytes(keys[0]["public"]))
+        return SealingPublicKey(_bytes(_text(keys[0], "public")))
 
     def attestation_key(self) -> str:
         """The prover's signing key, hex: to be compared with the one known from elsewhere."""
@@ -147,7 +147,7 @@ class Client:
         while time.monotonic() < deadline:
             asked = time.monotonic()
             status = self.status(name, wait_s=min(20.0, max(0.0, deadline - asked)))
-            if status["state"] not in ("ready", "running"):
+            if _text(status, "state") not in ("ready", "running"):
                 return status
             if time.monotonic() - asked < PAUSE_S:
                 self._sleep(PAUSE_S)
@@ -184,7 +184,7 @@ class Client:
     def _publish(self, path: str, body: bytes) -> bytes:
         headers = {"Content-Type": "application/json"}
         answer = _object(self._request("POST", path, signed=True, body=body, headers=headers))
-        return bytes.fromhex(_text(answer, "digest"))
+        return _digest(answer)
 
     # Attestations and records
 
@@ -203,7 +203,7 @@ class Client:
         """The digest of the newest record of a kind ("epochs", "venue-registries", ...), if it is not `after`."""
         query = {"wait": wait_s} | ({} if after is None else {"after": after.hex()})
         response = self._request("GET", f"/v1/records/{kind}/latest", query=query, missing_is_none=True)
-        return None if response is None else bytes.fromhex(_text(_object(response), "digest"))
+        return None if response is None else _digest(_object(response))
 
     def record(self, kind: str, digest: bytes) -> bytes:
         """The signed record, as an envelope's bytes (a universe: its document)."""
@@ -218,8 +218,8 @@ class Client:
 
     def records_of(self, kind: str, account: str) -> list[bytes]:
         """The digests of an account's newest records of a kind, at most a hundred, newest first."""
-        records = self._json(f"/v1/records/{kind}", {"account": account, "limit": 100})["records"]
-        return [bytes.fromhex(_text(record, "digest")) for record in records]
+        records = self._json(f"/v1/records/{kind}", {"account": account, "limit": 100})
+        return [_digest(record) for record in _items(records, "records")]
 
     def object(self, digest: bytes) -> bytes:
         return self._bytes(f"/v1/objects/{digest.hex()}")
@@ -235,14 +235,14 @@ class Client:
 
     def entries(self, start: int) -> list[tuple[int, int, bytes]]:
         """(index, time, canonical bytes) from `start` on, a page; empty at the end."""
-        entries = self._json("/v1/log/entries", {"start": start})["entries"]
-        return [(e["index"], e["time"], _bytes(e["entry"])) for e in entries]
+        entries = _items(self._json("/v1/log/entries", {"start": start}), "entries")
+        return [(_integer(e, "index"), _integer(e, "time"), _bytes(_text(e, "entry"))) for e in entries]
 
     def receipt(self, index: int) -> bytes:
         return self._bytes(f"/v1/log/receipts/{index}")
 
     def consistency(self, first: int, second: int) -> list[bytes]:
-        path = self._json("/v1/log/consistency", {"first": first, "second": second})["path"]
+        path = _items(self._json("/v1/log/consistency", {"first": first, "second": second}), "path")
         return [_bytes(h) for h in path]
 
     # How
@@ -381,16 +381,39 @@ def _object(data: bytes | None) -> dict[str, Any]:
     return value
 
 
-def _text(value: Mapping[str, Any], name: str) -> str:
-    if not isinstance(value.get(name), str):
+def _text(value: object, name: str) -> str:
+    text = value.get(name) if isinstance(value, dict) else None
+    if not isinstance(text, str):
         raise DecodeError("service.malformed", f"the service's answer lacks {name}")
-    return str(value[name])
+    return text
+
+
+def _integer(value: object, name: str) -> int:
+    """0 to 2^53 - 1, as everything that is counted or dated here."""
+    number = value.get(name) if isinstance(value, dict) else None
+    if type(number) is not int or not 0 <= number <= MAX_INTEGER:
+        raise DecodeError("service.malformed", f"the service's answer lacks {name}")
+    return number
+
+
+def _items(value: Mapping[str, Any], name: str) -> list[Any]:
+    items = value.get(name)
+    if not isinstance(items, list):
+        raise DecodeError("service.malformed", f"the service's answer lacks {name}")
+    return items
+
+
+def _digest(value: object) -> bytes:
+    digest = parse_hex(_text(value, "digest"), 32)
+    if digest is None:
+        raise DecodeError("service.malformed", "the service's answer holds no digest where it should")
+    return digest
 
 
 def _bytes(text: object) -> bytes:
     try:
         return base64.b64decode(str(text), validate=True)
-    except binascii.Error:
+    except ValueError:  # of which binascii's is one; another is for what is not ASCII
         raise DecodeError("service.malformed", "the service's answer holds no base64 where it should") from None
 
 
@@ -399,9 +422,9 @@ def _logged(value: Mapping[str, Any]) -> Logged:
     try:
         return Logged(
             account=_text(value, "account"),
-            sequence=int(value["sequence"]),
+            sequence=_integer(value, "sequence"),
             statement_digest=bytes.fromhex(_text(value, "statement_digest")),
-            log_index=int(value["log_index"]),
+            log_index=_integer(value, "log_index"),
             attestation=_bytes(_text(value, "attestation")),
             receipt=_text(value, "receipt").encode(),
             head=None if head is None else str(head).encode(),

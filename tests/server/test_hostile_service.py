@@ -13,7 +13,7 @@ import pytest
 import requests
 from urllib3 import HTTPResponse
 
-from marginseal.errors import ServiceError
+from marginseal.errors import DecodeError, ServiceError
 from server import client as module
 from server.client import Client
 
@@ -76,6 +76,35 @@ def test_an_answer_that_trickles_is_cut_off(asked: Callable[[Any, dict[str, str]
     with pytest.raises(ServiceError, match=r"service\.too-slow"):
         asked(Endless(0.01, most=1), {}).checkpoint()
     assert time.monotonic() - started < 5
+
+
+ENTRY = '{"entries": [{"index": %s, "time": %s, "entry": %s}]}'
+MALFORMED: list[tuple[Callable[[Client], object], str]] = [
+    (lambda c: c.entries(0), "{}"),
+    (lambda c: c.entries(0), '{"entries": {}}'),
+    (lambda c: c.entries(0), '{"entries": [[]]}'),
+    (lambda c: c.entries(0), ENTRY % ("0.0", "1", '"AA=="')),
+    (lambda c: c.entries(0), ENTRY % ("true", "1", '"AA=="')),
+    (lambda c: c.entries(0), ENTRY % ("0", '"1"', '"AA=="')),
+    (lambda c: c.entries(0), ENTRY % ("0", "-1", '"AA=="')),
+    (lambda c: c.entries(0), ENTRY % ("0", "9007199254740992", '"AA=="')),
+    (lambda c: c.entries(0), ENTRY % ("0", "1", '"\u00e9"')),
+    (lambda c: c.entries(0), ENTRY % ("0", "1", "null")),
+    (lambda c: c.consistency(1, 2), '{"path": null}'),
+    (lambda c: c.consistency(1, 2), '{"path": ["\u00e9"]}'),
+    (lambda c: c.records_of("manifests", "fund-1"), '{"records": [7]}'),
+    (lambda c: c.newest_record("epochs"), '{"digest": "xyz"}'),
+    (lambda c: c.newest_record("epochs"), '{"digest": "00"}'),
+    (lambda c: c.prover_key(), '{"keys": [{}]}'),
+]
+
+
+@pytest.mark.parametrize(("ask", "body"), MALFORMED, ids=[body for _, body in MALFORMED])
+def test_an_answer_of_another_form_is_refused_as_such(
+    asked: Callable[[Any, dict[str, str]], Client], ask: Callable[[Client], object], body: str
+) -> None:
+    with pytest.raises(DecodeError, match=r"service\.malformed"):
+        ask(asked(io.BytesIO(body.encode()), {}))
 
 
 def test_a_packed_answer_is_not_unpacked(asked: Callable[[Any, dict[str, str]], Client]) -> None:
