@@ -1,6 +1,6 @@
 """Where a log holds what statements name by digest: made in one pass over its entries, the same for a log and a bundle.
 
-    universe, epoch, source registry, venue registry     digest -> position
+    universe, epoch, source registry, venue registry     digest -> position; of an epoch its moment, too
     manifests, source releases                           account -> positions, in the order of the log
     key changes and revocations                          positions, in the order of the log
 
@@ -137,6 +137,7 @@ class Index:
 
     universes: Named = field(default_factory=dict)
     epochs: Named = field(default_factory=dict)
+    epoch_times: dict[bytes, int] = field(default_factory=dict)
     source_registries: Named = field(default_factory=dict)
     venue_registries: Named = field(default_factory=dict)
     manifests: dict[str, list[Position]] = field(default_factory=dict)
@@ -157,6 +158,7 @@ class Index:
             case LogKind.EPOCH:
                 record = peek(EpochRecord, Envelope.decode(entry.payload))
                 self.epochs.setdefault(record.epoch, position)
+                self.epoch_times.setdefault(record.epoch, record.time)
             case LogKind.SOURCE_REGISTRY:
                 self.source_registries.setdefault(Envelope.decode(entry.payload).digest, position)
             case LogKind.VENUE_REGISTRY:
@@ -167,6 +169,11 @@ class Index:
                 self.source_releases.setdefault(entry.account, []).append(position)
             case LogKind.KEY_CHANGE | LogKind.KEY_REVOCATION:
                 self.keys.append(position)
+
+    def epochs_after(self, digest: bytes) -> list[Position]:
+        """Where the epochs of a later moment than this one are, wherever in the log it is itself."""
+        since = self.epoch_times[digest]
+        return [at for name, at in self.epochs.items() if self.epoch_times[name] > since]
 
     def read(self, records: Records, start: int, stop: int) -> None:
         """Take entries start .. stop - 1 in."""

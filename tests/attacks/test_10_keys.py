@@ -267,6 +267,61 @@ def test_10_an_attestation_before_under_a_revoked_account_key(tmp_path: Path) ->
     assert both_say(world, fund, tmp_path, accounts={}) == (GONE, ["accept.account-key"])
 
 
+# What a thief had logged --------------------------------------------------------------------------------------------
+
+
+def thief_logs_an_epoch(world: World, fund: Fund) -> None:
+    on(world)
+    world.epoch("two")
+    revoke(world, OPERATOR, OTHER, at=world.now - 30)
+    on(world, 1)
+    fund.attest(epoch=world.epochs[0])
+
+
+def thief_logs_a_source_registry(world: World, fund: Fund) -> None:
+    """In which venue-b has another key; and venue-b lets its book go."""
+    on(world)
+    named = simulator.source_registry(2)
+    theirs = replace(named.sources[-1], key=key(Role.SOURCE, "thief").public)
+    stolen = sign(replace(named, sources=(*named.sources[:-1], theirs)), [OPERATOR])
+    publish_record(world.log, LogKind.SOURCE_REGISTRY, stolen, now=world.now)
+    revoke(world, OPERATOR, OTHER, at=world.now - 30)
+    fewer = [s for s in SOURCES if s != "venue-b"]
+    flat = SourceRelease("venue-b", fund.name, fund.books["venue-b"], fund.manifest.digest, world.now)
+    gone = sign(flat, [SOURCE_KEYS["venue-b"]])
+    publish_record(world.log, LogKind.SOURCE_RELEASE, gone, now=world.now, account=fund.name)
+    later = fund.manifest_of(fewer, version=2, previous=fund.manifest.digest, effective=world.now + 600)
+    manifest = sign(later, [fund.key])
+    publish_manifest(world.log, manifest, now=world.now)
+    on(world, 600)
+    fund.attest(epoch=world.epochs[0], published=[p for s in fewer for p in fund.publish(s)], manifest=manifest)
+
+
+def thief_logs_a_manifest(world: World, fund: Fund) -> None:
+    """The account's key was stolen; its successor, named by the operator, signs under the manifest there was."""
+    on(world)
+    thief = key(Role.ACCOUNT, "thief")
+    stolen = fund.manifest_of(
+        SOURCES, version=2, previous=fund.manifest.digest, effective=world.now + 600, keys=(thief.public,)
+    )
+    publish_manifest(world.log, sign(stolen, [fund.key]), now=world.now)
+    revoke(world, fund.key, OPERATOR, at=world.now - 30)
+    change(world, fund.key, successor(fund.key), OPERATOR, successor(fund.key))
+    fund.key = successor(fund.key)
+    on(world, 900)
+    fund.attest(epoch=world.epochs[0])
+
+
+@pytest.mark.parametrize("story", [thief_logs_an_epoch, thief_logs_a_source_registry, thief_logs_a_manifest])
+def test_10_what_a_thief_had_logged_shuts_nobody_out(
+    world: World, fund: Fund, tmp_path: Path, story: Callable[[World, Fund], None]
+) -> None:
+    """Once its key is revoked back to before the theft; the auditor names the thief's entry and nothing else."""
+    story(world, fund)
+    asked = {"operators": BOTH_OPERATORS, "manifest_delay_s": 600, "coherence_window_s": HOUR, "accounts": {}}
+    assert both_say(world, fund, tmp_path, **asked) == ([], GONE)
+
+
 # Replaced -----------------------------------------------------------------------------------------------------------
 
 

@@ -103,6 +103,26 @@ def test_10_leaving_out_a_source_by_a_new_manifest(world: World, fund: Fund, tmp
     assert both_say(third, fund, tmp_path / "third-bundle") == ([], [])
 
 
+def test_10_a_release_under_a_registry_that_goes_back(world: World, fund: Fund, tmp_path: Path) -> None:
+    """The log takes an older registry behind the one of today: a source that was dropped lets no book go by it."""
+    dropped = source_registry(2)
+    for registry in (replace(dropped, sources=dropped.sources[:-1]), replace(source_registry(), issued=world.now)):
+        publish_record(world.log, LogKind.SOURCE_REGISTRY, sign(registry, [OPERATOR]), now=world.now)
+    flat = SourceRelease("venue-b", fund.name, fund.books["venue-b"], fund.manifest.digest, world.now)
+    gone = sign(flat, [SOURCE_KEYS["venue-b"]])
+    publish_record(world.log, LogKind.SOURCE_RELEASE, gone, now=world.now, account=fund.name)
+    fewer = [s for s in SOURCES if s != "venue-b"]
+    later = fund.manifest_of(fewer, version=2, previous=fund.manifest.digest, effective=world.now + 2 * HOUR)
+    manifest = sign(later, [fund.key])
+    publish_manifest(world.log, manifest, now=world.now)
+    world.now += 2 * HOUR
+    world.epoch("two")
+    fund.attest(published=books(fund, *fewer), manifest=manifest)
+    venue, auditor = both_say(world, fund, tmp_path)
+    assert venue == ["manifest.book-gone"]
+    assert auditor == ["replay.registry-version", "manifest.book-gone", "accept.manifest"]
+
+
 def test_10_a_release_that_comes_after_the_manifest(world: World, fund: Fund, tmp_path: Path) -> None:
     """The book had left when its source let it go: what the log took later is of no use to what it took before."""
     fewer = [s for s in SOURCES if s != "venue-b"]

@@ -261,6 +261,17 @@ def older_epoch(tmp_path: Path) -> Told:
     return told(world, fund)
 
 
+def epochs_out_of_order(tmp_path: Path) -> Told:
+    """The operator logs the newer epoch first, and the older one, in which the account does better, behind it."""
+    world, fund = fresh(tmp_path)
+    world.now += 10
+    world.epoch("newer")
+    older = world.epoch("older", time=world.now - 5)
+    world.now += 130
+    fund.attest(epoch=older)
+    return told(world, fund)
+
+
 def expired_epoch(tmp_path: Path) -> Told:
     world, fund = fresh(tmp_path)
     world.now += HOUR
@@ -299,6 +310,7 @@ def logged_as_another(tmp_path: Path) -> Told:
 STORIES: list[tuple[Callable[[Path], Told], str]] = [
     (epoch_ahead, "decide.epoch-ahead"),
     (older_epoch, "decide.epoch-newer"),
+    (epochs_out_of_order, "decide.epoch-newer"),
     (expired_epoch, "decide.epoch-expired"),
     (backdated, "decide.backdated"),
     (no_hold, "decide.hold"),

@@ -16,11 +16,12 @@ from marginseal.log.bundle import Bundle
 from marginseal.log.entry import Entry
 from marginseal.log.export import export_bundle
 from marginseal.log.publish import publish_record
-from marginseal.records.envelope import sign
+from marginseal.records.envelope import peek, sign
+from marginseal.records.epoch import EpochRecord
 from marginseal.records.keys import Role
 from marginseal.records.logged import LogKind
 from tests.records.world import key
-from tests.simulator.parties import signed_anyway
+from tests.simulator.parties import signed_anyway, venue_says
 from tests.simulator.world import (
     OPERATOR,
     SOURCES,
@@ -127,6 +128,19 @@ def test_an_epoch_without_its_snapshot_is_not_called_rebuilt(tmp_path: Path) -> 
     found = replay(bundle, policy(oracles=None).trust, workers=1)
     assert (found.rebuilt, found.findings) == (0, ())
     assert [c for c, _ in codes(bundle)] == ["replay.reports"]
+
+
+def test_an_epoch_of_another_universe_supersedes_nothing(tmp_path: Path) -> None:
+    """As for a venue and for the service: an operator may price two of them at once."""
+    world, (fund,) = play(tmp_path, rounds=1, funds=1)
+    record = peek(EpochRecord, world.epoch_records[world.epochs[0].digest])
+    other = replace(record, universe=bytes(32), epoch=bytes(32), time=record.time + 60, expires=record.expires + 60)
+    world.now += 60
+    at = publish_record(world.log, LogKind.EPOCH, sign(other, [OPERATOR]), now=world.now)
+    world.now += 150
+    fund.attest()
+    assert venue_says(world, fund) == []
+    assert {index for _, index in codes(bundled(world, tmp_path / "bundle"))} == {at}  # which has no universe at all
 
 
 def test_records_that_do_not_follow(tmp_path: Path) -> None:

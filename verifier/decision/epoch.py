@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from marginseal.errors import PolicyError
+from marginseal.errors import MarginSealError, PolicyError
 from marginseal.log.client import Newest
 from marginseal.log.policy import MAX_AHEAD_S
 from marginseal.market.epoch import RiskEpoch
@@ -66,7 +66,11 @@ def _age(case: Case, epoch: RiskEpoch) -> None:
 
 def _supersedes(case: Case, record: LoggedRecord, epoch: RiskEpoch, newest: Newest) -> bool:
     """Whether this epoch of the same operator is newer, and was in the log long enough before the attestation."""
-    newer, _ = case.open(EpochRecord, record, LogKind.EPOCH)
-    since = newest.logged.leaf.time - case.logged(record, LogKind.EPOCH).leaf.time
+    logged = case.logged(record, LogKind.EPOCH)
+    try:
+        newer, _ = case.open(EpochRecord, record, LogKind.EPOCH)
+    except MarginSealError:  # a thief's, or nobody's: the log has it, and it is no epoch
+        return False
+    since = newest.logged.leaf.time - logged.leaf.time
     same = (newer.operator, newer.universe) == (epoch.operator, epoch.universe_digest)
     return same and newer.time > epoch.time and since > case.policy.trust.epoch_lag_s

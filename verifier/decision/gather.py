@@ -51,7 +51,7 @@ def gather(
     InputError log.no-account, gather.unknown for what the log lacks, log.range for a checkpoint it does not reach."""
     found = _Gathering(reading, account, note)
     statement, entry = found.statement, found.entry
-    newer = [at for at in found.index.epochs.values() if found.epoch_at.index < at.index < found.at]
+    newer = [at for at in found.index.epochs_after(statement.epoch) if at.index < found.at]
     links = list(found.chain(chain_limit, accepted))
     named = [Attestation.decode(link.envelope).statement for link in links]
     prices = epoch_objects(reading, reading.entry(found.epoch_at.index)[1], statement.epoch)

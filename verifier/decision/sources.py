@@ -3,6 +3,8 @@ registry (protocol sections 7 and 10)."""
 
 from __future__ import annotations
 
+import contextlib
+
 from marginseal.errors import MarginSealError, PolicyError
 from marginseal.records.acceptance import SourceEvidence, SourceFacts, check_sources, source_faults
 from marginseal.records.envelope import Envelope
@@ -63,20 +65,28 @@ def _evidence(case: Case, n: int, tiles: int) -> SourceEvidence:
 
 
 def _manifest(case: Case) -> tuple[Manifest, bytes]:
-    """The manifest in force at the cut, every link of the chain checked, each under the keys of its own time."""
+    """The manifest in force at the cut, every link of the chain checked, each under the keys of its own time.
+
+    One that does not follow those before it counts for nothing, as in replay."""
     chain: list[tuple[Manifest, bytes]] = []
+    registries = _registries(case)
     for record in case.dossier.manifests:
         envelope, logged = Envelope.decode(record.envelope), case.logged(record, LogKind.MANIFEST)
-        registry = _registry_before(case, logged.index) if record.releases else None
-        manifest = open_manifest(
-            envelope,
-            logged=logged.leaf.time,
-            delay_s=case.policy.trust.manifest_delay_s,
-            previous=chain[-1] if chain else None,
-            releases=[Envelope.decode(r) for r in record.releases],
-            registry=registry,
-            ring=case.ring,
-        )
+        try:
+            manifest = open_manifest(
+                envelope,
+                logged=logged.leaf.time,
+                delay_s=case.policy.trust.manifest_delay_s,
+                previous=chain[-1] if chain else None,
+                releases=[Envelope.decode(r) for r in record.releases],
+                registry=next((registry for index, registry in registries if index < logged.index), None),
+                ring=case.ring,
+            )
+        except MarginSealError:
+            # That the log took it changes nothing, or a thief could shut the account out for good.
+            if envelope.digest == case.statement.manifest:
+                raise
+            continue
         chain.append((manifest, envelope.digest))
     if not chain:
         raise PolicyError("decide.manifest", "the account's manifest is not at hand")
@@ -84,13 +94,18 @@ def _manifest(case: Case) -> tuple[Manifest, bytes]:
     return in_force[-1] if in_force else chain[0]
 
 
-def _registry_before(case: Case, index: int) -> SourceRegistry | None:
-    """The last source registry that the log took before entry `index`.
+def _registries(case: Case) -> list[tuple[int, SourceRegistry]]:
+    """The source registries of the log that hold, as in replay, each with its entry; the newest first.
 
-    A source that left since, or replaced its key, signed its releases under that one; and a key that was replaced lets
-    no book go from a manifest that the log took later."""
-    places = [(case.logged(r, LogKind.SOURCE_REGISTRY).index, r) for r in case.dossier.source_registries]
-    before = [place for place in places if place[0] < index]
-    if not before:
-        return None
-    return case.open(SourceRegistry, max(before, key=lambda place: place[0])[1], LogKind.SOURCE_REGISTRY)[0]
+    A source that left since, or replaced its key, signed its releases under the one of that time; and a key that was
+    replaced lets no book go from a manifest that the log took later."""
+    out: list[tuple[int, SourceRegistry]] = []
+    if not any(record.releases for record in case.dossier.manifests):
+        return out
+    places = [(case.logged(record, LogKind.SOURCE_REGISTRY).index, record) for record in case.dossier.source_registries]
+    for index, record in sorted(places, key=lambda place: place[0]):
+        with contextlib.suppress(MarginSealError):
+            registry, _ = case.open(SourceRegistry, record, LogKind.SOURCE_REGISTRY)
+            if not out or registry.version > out[0][1].version:
+                out.insert(0, (index, registry))
+    return out

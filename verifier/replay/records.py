@@ -53,6 +53,7 @@ class Published:
     """An epoch that an operator signed: its moment, its end, and when the log took it."""
 
     operator: str
+    universe: bytes
     digest: bytes
     time: int
     expires: int
@@ -74,9 +75,10 @@ class Known:
         return held[-1] if held else None
 
     def newer_epoch(self, epoch: Published, logged: int, index: int, lag_s: int) -> Published | None:
-        """An epoch of the same operator that is newer, and was logged more than `lag_s` before `logged`."""
+        """An epoch of the same operator and universe that is newer, logged more than `lag_s` before `logged`."""
         for other in reversed(self.epochs):
-            newer = other.operator == epoch.operator and other.time > epoch.time and other.position.index < index
+            same = (other.operator, other.universe) == (epoch.operator, epoch.universe)
+            newer = same and other.time > epoch.time and other.position.index < index
             if newer and logged - other.position.time > lag_s:
                 return other
         return None
@@ -151,7 +153,7 @@ class RecordPass:
 
     def _epoch(self, position: Position, envelope: Envelope) -> None:
         record = self.known.ring.open(EpochRecord, envelope, self._trust.operators, position.time)
-        published = Published(record.operator, record.epoch, record.time, record.expires, position)
+        published = Published(record.operator, record.universe, record.epoch, record.time, record.expires, position)
         self.known.epochs.append(published)
 
     def _source_registry(self, position: Position, envelope: Envelope) -> None:
