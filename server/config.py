@@ -145,9 +145,28 @@ class LogSection(_Section):
     epoch_lag_s: Annotated[int, Field(ge=0, le=86_400)] = Field(
         default=600, description="after a newer epoch is logged, how long attestations under the one before are"
     )
+    former: tuple[str, ...] = Field(
+        default=(), max_length=8, description="verifier keys under which this log signed before its key was replaced"
+    )
     witnesses: tuple[WitnessSection, ...] = Field(default=(), max_length=16)
     witness_wait_s: Annotated[float, Field(gt=0, le=10)] = 2.0
     witness_rest_s: Seconds = 30.0
+
+    @field_validator("former")
+    @classmethod
+    def _signed(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            try:
+                signs = VerifierKey.parse(text).kind is KeyKind.ED25519
+            except MarginSealError:
+                signs = False
+            if not signs:
+                raise ValueError("must be verifier keys of a log, name+hash+key")
+        return value
+
+    @property
+    def former_keys(self) -> tuple[VerifierKey, ...]:
+        return tuple(VerifierKey.parse(text) for text in self.former)
 
     @field_validator("witnesses")
     @classmethod

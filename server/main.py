@@ -93,11 +93,12 @@ def open_log(config: Config, key: SigningKey | None) -> Log:
 
     Either finds the log behind or beside what was released, and lets it be: what a worker appended there would be
     gone when the log is put right, and its owner was told that it stands."""
-    released, origin = config.path(config.log.released), config.log.origin
+    released, origin, former = config.path(config.log.released), config.log.origin, config.log.former_keys
     if key is not None:
-        return Log(_log_storage(config), origin=origin, signer=log_signer(config, key), released=released)
-    signers = (VerifierKey(origin, KeyKind.ED25519, public_half(config, LOG_KEY)),)
-    return Log(_log_storage(config), origin=origin, released=released, former=signers)
+        signer = log_signer(config, key)
+        return Log(_log_storage(config), origin=origin, signer=signer, released=released, former=former)
+    present = VerifierKey(origin, KeyKind.ED25519, public_half(config, LOG_KEY))
+    return Log(_log_storage(config), origin=origin, released=released, former=(present, *former))
 
 
 def _log_storage(config: Config) -> SqlStorage:

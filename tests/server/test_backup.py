@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import shutil
 import sqlite3
 import time
@@ -11,12 +12,26 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from marginseal.errors import InputError, ServiceError, StorageError
-from marginseal.records.keys import Role
+from marginseal.errors import InputError, ProofRejected, ServiceError, StorageError
+from marginseal.log.cosignature import Cosigner
+from marginseal.log.policy import LogPolicy
+from marginseal.records.keyfile import MIN_LOG_COST, write_key
+from marginseal.records.keys import Role, SigningKey
 from server.backup import back_up, restore
-from server.config import Config
+from server.config import Config, load
 from server.jobs import LeaseQueue
-from server.main import LOG_KEY, _signing_key, close_log, limits, make_worker, office, open_log, unlock_worker_keys
+from server.main import (
+    LOG_KEY,
+    _signing_key,
+    close_log,
+    limits,
+    log_signer,
+    make_worker,
+    office,
+    open_log,
+    passphrase,
+    unlock_worker_keys,
+)
 from server.store import Store, check_version
 from server.tables import jobs
 from tests.server.databases import embedded
@@ -122,3 +137,30 @@ def test_a_memory_that_cannot_be_written_is_no_unknown_entry(tmp_path: Path) -> 
         released.rmdir()
         released.write_bytes(kept)
         assert client.receipt(0)
+
+
+def test_the_log_goes_on_under_a_new_key(tmp_path: Path) -> None:
+    """What was released carries the old key's signature: the configuration has to name that key."""
+    with site(tmp_path) as s:
+        signed = open_log(s.config, _signing_key(s.config, LOG_KEY, Role.LOG))
+        signed.checkpoint(now=int(time.time()))
+        close_log(signed)
+        old = log_signer(s.config, _signing_key(s.config, LOG_KEY, Role.LOG)).key
+        file = s.config.path(s.config.keys_dir) / LOG_KEY
+        file.unlink()
+        new = SigningKey(Role.LOG, secrets.token_bytes(32))
+        write_key(file, new, passphrase(s.config), log_cost=MIN_LOG_COST)
+        for key in (new, None):
+            with pytest.raises(ProofRejected, match=r"note\."):
+                open_log(s.config, key)
+        rotated = s.config.model_copy(update={"log": s.config.log.model_copy(update={"former": (str(old),)})})
+        for key in (None, new):
+            log = open_log(rotated, key)
+            assert log.size() > 0
+            if key is not None:
+                note = log.checkpoint(now=int(time.time()) + 1)
+                LogPolicy(rotated.log.origin, (log_signer(rotated, new).key,)).verify(note)
+            close_log(log)
+    for bad in ("no key", str(Cosigner("w.example", new.note_key()).key)):
+        with pytest.raises(InputError, match=r"log\.former"):
+            load(data_dir=tmp_path, log={"former": [bad]})
