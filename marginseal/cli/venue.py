@@ -196,8 +196,8 @@ def watch_account(
 ) -> Iterator[dict[str, Any]]:
     """Events of an account until `stop()`: accepted, refused, expiring, margin-call, fault, each with time and message.
 
-    After each expiry the alarm is raised once; a fresh attestation ends it.  A fault (the service is silent, the log
-    does not hold) is told once and ends nothing."""
+    After each expiry the alarm is raised once; a fresh attestation that is accepted ends it.  A fault (the service is
+    silent, the log does not hold) is told once and ends nothing."""
     fault: str | None = None
     with connected(card, patience_s=5.0) as client, mirrored(client, policy.trust.log, mirror, memory) as visit:
         sequence, expiry, warned, called = 0, 0, False, False
@@ -218,8 +218,11 @@ def watch_account(
                 newest = client.latest(account, after=sequence, wait_s=round(patience, 2))
                 if newest is not None and newest.sequence > sequence:
                     verdict = decide_account(visit, policy, account, pledge(), now=int(clock()), memory=memory)
-                    sequence, expiry = int(verdict.facts["sequence"]), int(verdict.facts["expires"])
-                    warned = called = False
+                    sequence, until = int(verdict.facts["sequence"]), int(verdict.facts["expires"])
+                    if verdict.accepted:
+                        expiry, warned, called = until, False, False
+                    else:  # which puts no alarm off, and ends none
+                        expiry = min(expiry or until, until)
                     yield event(
                         "accepted" if verdict.accepted else "refused", _said(verdict), verdict=verdict.document()
                     )
