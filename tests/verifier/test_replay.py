@@ -15,7 +15,7 @@ import pytest
 from marginseal.log.bundle import Bundle
 from marginseal.log.entry import Entry
 from marginseal.log.export import export_bundle
-from marginseal.log.publish import publish_record
+from marginseal.log.publish import publish_manifest, publish_record
 from marginseal.records.envelope import peek, sign
 from marginseal.records.epoch import EpochRecord
 from marginseal.records.keys import Role
@@ -173,6 +173,27 @@ def test_an_attestation_whose_records_are_not_in_the_log(tmp_path: Path) -> None
     fund.world = hidden
     fund.attest()
     assert [c for c, _ in codes(bundled(world, tmp_path / "bundle"))] == ["replay.venue-registry"]
+
+
+def test_an_attestation_that_the_log_has_before_what_it_names(tmp_path: Path) -> None:
+    """Registry and manifest come after it: a venue says the same as the auditor."""
+    world = World.new(tmp_path / "log")
+    world.epoch("one")
+    fund = world.fund()
+    late = sign(venue_registry(7), [OPERATOR])
+    fund.world = replace(world, venues=late)
+    fund.attest()
+    publish_record(world.log, LogKind.VENUE_REGISTRY, late, now=world.now)
+    assert venue_says(world, fund) == ["decide.later"]
+    assert [c for c, _ in codes(bundled(world, tmp_path / "bundle"))] == ["replay.venue-registry"]
+
+    other = World.new(tmp_path / "other")
+    other.epoch("one")
+    fund = Fund("fund-1", other)
+    fund.attest()
+    publish_manifest(other.log, fund.manifest, now=other.now)
+    assert venue_says(other, fund) == ["decide.manifest"]
+    assert [c for c, _ in codes(bundled(other, tmp_path / "second"))] == ["replay.manifest"]
 
 
 def test_damaged_bytes_are_findings_and_nothing_raises(honest: Bundle, tmp_path: Path) -> None:

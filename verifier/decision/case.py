@@ -79,10 +79,14 @@ class Case:
         self.found.require(logged.leaf.kind in kinds, "decide.leaf", f"{kinds[0]}: logged as another kind")
         return logged
 
-    def open(self, kind: type[R], record: LoggedRecord, leaf: LogKind) -> tuple[R, bytes]:
-        """An operator's record, under the keys in force when the log took it, and its digest."""
-        envelope, time = Envelope.decode(record.envelope), self.logged(record, leaf).leaf.time
-        return self.ring.open(kind, envelope, self.policy.trust.operators, time), envelope.digest
+    def open(self, kind: type[R], record: LoggedRecord, leaf: LogKind, *, named: bool = True) -> tuple[R, bytes]:
+        """An operator's record, under the keys in force when the log took it, and its digest.
+
+        named: a statement names it, so that the log has to have it before the attestation."""
+        envelope, logged = Envelope.decode(record.envelope), self.logged(record, leaf)
+        early = self.newest is None or logged.index < self.newest.logged.index
+        self.found.require(early or not named, "decide.later", f"{leaf}: logged after the attestation that names it")
+        return self.ring.open(kind, envelope, self.policy.trust.operators, logged.leaf.time), envelope.digest
 
     def open_epoch(self, data: bytes, record: LoggedRecord) -> tuple[RiskEpoch, EpochRecord]:
         epoch = decode_epoch(data)

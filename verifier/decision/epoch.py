@@ -68,7 +68,7 @@ def _supersedes(case: Case, record: LoggedRecord, epoch: RiskEpoch, newest: Newe
     """Whether this epoch of the same operator is newer, and was in the log long enough before the attestation."""
     logged = case.logged(record, LogKind.EPOCH)
     try:
-        newer, _ = case.open(EpochRecord, record, LogKind.EPOCH)
+        newer, _ = case.open(EpochRecord, record, LogKind.EPOCH, named=False)
     except MarginSealError:  # a thief's, or nobody's: the log has it, and it is no epoch
         return False
     since = newest.logged.leaf.time - logged.leaf.time

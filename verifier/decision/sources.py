@@ -72,6 +72,8 @@ def _manifest(case: Case) -> tuple[Manifest, bytes]:
     registries = _registries(case)
     for record in case.dossier.manifests:
         envelope, logged = Envelope.decode(record.envelope), case.logged(record, LogKind.MANIFEST)
+        if case.newest is not None and logged.index > case.newest.logged.index:
+            break
         try:
             manifest = open_manifest(
                 envelope,
@@ -105,7 +107,7 @@ def _registries(case: Case) -> list[tuple[int, SourceRegistry]]:
     places = [(case.logged(record, LogKind.SOURCE_REGISTRY).index, record) for record in case.dossier.source_registries]
     for index, record in sorted(places, key=lambda place: place[0]):
         with contextlib.suppress(MarginSealError):
-            registry, _ = case.open(SourceRegistry, record, LogKind.SOURCE_REGISTRY)
+            registry, _ = case.open(SourceRegistry, record, LogKind.SOURCE_REGISTRY, named=False)
             if not out or registry.version > out[0][1].version:
                 out.insert(0, (index, registry))
     return out
