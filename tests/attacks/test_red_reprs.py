@@ -23,7 +23,7 @@ SECRET = 31_415_926_535
         Values([SECRET], (SECRET,)),
         Coefficients([SECRET], (SECRET,)),
         Column.of(default_vectors().from_ints([SECRET] * 8), (SECRET,), default_vectors()),
-        Failure("scenario [0]", "vector 0", 0, SECRET),
+        Failure("scenario [0]", "q [0]", "vector 0", 0, SECRET),
     ],
     ids=lambda held: type(held).__name__,
 )
