@@ -66,7 +66,8 @@ def one_by_one(bundle: Bundle, *, keep: bool) -> tuple[int, float, float]:
         if entry.kind == ATTESTATION:
             places.append(position.index)
         else:
-            assert not list(record_pass.take(position, entry))
+            assert not list(record_pass.note(position, entry))
+    assert not list(record_pass.judge())
     chosen = places[:SAMPLE] if keep else places[:: max(1, len(places) // SAMPLE)]
     kept = Worker(bundle, trust(), record_pass.known, setting)
     start, used = time.perf_counter(), time.process_time()
