@@ -34,7 +34,7 @@ from marginseal.errors import MarginSealError, PolicyError, ServiceError
 
 if TYPE_CHECKING:
     from marginseal.log.checkpoint import Checkpoint
-    from verifier.decision.accepted import Accepted
+    from verifier.decision.accepted import Accepted, AcceptedMemory
     from verifier.decision.dossier import Dossier
     from verifier.decision.verdict import Verdict
     from verifier.policy import Policy
@@ -138,14 +138,14 @@ def decide_account(
     ServiceError service.no-attestation when the log has none of the account; ProofRejected log.*"""
     from marginseal.log.memory import CheckpointMemory
     from marginseal.records.attestation import Attestation
-    from verifier.decision.accepted import Accepted, AcceptedMemory
+    from verifier.decision.accepted import Accepted
     from verifier.decision.decide import decide as judge
 
     seen, remembered, accepted = None, None, None
     if memory is not None:
         visit.mirror.memory = memory
         seen = CheckpointMemory(memory, policy.trust.log).last()
-        remembered = AcceptedMemory(memory.with_name(memory.name + ".accepted"))
+        remembered = _accepted_beside(memory)
         accepted = remembered.last(account)
     before = None if seen is None else seen.checkpoint
     dossier = gather_newest(visit, policy, account, pledge, accepted=accepted, seen=before)
@@ -153,6 +153,12 @@ def decide_account(
     if found.accepted and remembered is not None:
         remembered.store(account, Accepted.of(Attestation.decode(dossier.attestation).statement))
     return found
+
+
+def _accepted_beside(memory: Path) -> AcceptedMemory:
+    from verifier.decision.accepted import AcceptedMemory
+
+    return AcceptedMemory(memory.with_name(memory.name + ".accepted"))
 
 
 def gather_newest(
@@ -197,10 +203,12 @@ def watch_account(
     """Events of an account until `stop()`: accepted, refused, expiring, margin-call, fault, each with time and message.
 
     After each expiry the alarm is raised once; a fresh attestation that is accepted ends it.  A fault (the service is
-    silent, the log does not hold) is told once and ends nothing."""
+    silent, the log does not hold) is told once and ends nothing.  With `memory` a watch that was ended goes on with the
+    expiry of what was accepted last."""
     fault: str | None = None
     with connected(card, patience_s=5.0) as client, mirrored(client, policy.trust.log, mirror, memory) as visit:
-        sequence, expiry, warned, called = 0, 0, False, False
+        accepted = None if memory is None else _accepted_beside(memory).last(account)
+        sequence, expiry, warned, called = 0, 0 if accepted is None else accepted.expires, False, False
 
         def event(kind: str, message: str, **more: Any) -> dict[str, Any]:
             return {
@@ -213,7 +221,7 @@ def watch_account(
 
         while not stop():
             left = expiry - clock()
-            patience = wait_s if not sequence or called else max(0.0, min(wait_s, left if warned else left - warn_s))
+            patience = wait_s if not expiry or called else max(0.0, min(wait_s, left if warned else left - warn_s))
             try:
                 newest = client.latest(account, after=sequence, wait_s=round(patience, 2))
                 if newest is not None and newest.sequence > sequence:
@@ -234,7 +242,7 @@ def watch_account(
                     yield event("fault", f"{e.message} [{e.code}]")
                 time.sleep(min(1.0, wait_s))
             left = expiry - clock()
-            if not sequence:
+            if not expiry:
                 continue
             if left <= 0 and not called:
                 called = True

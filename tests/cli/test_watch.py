@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,12 +12,15 @@ import pytest
 
 from marginseal.cli import venue
 from tests.simulator.world import policy
+from verifier.decision.accepted import Accepted, AcceptedMemory
 from verifier.decision.verdict import Verdict
 
 Told = tuple[int, bool, int]  # sequence, whether it is accepted, expiry
 
 
-def watched(monkeypatch: pytest.MonkeyPatch, told: dict[int, Told], until: int) -> list[tuple[str, int]]:
+def watched(
+    monkeypatch: pytest.MonkeyPatch, told: dict[int, Told], until: int, memory: Path | None = None
+) -> list[tuple[str, int]]:
     """(event, second) of a watch over the seconds 0 .. until - 1; `told`: what the log has from a second on."""
     now, newest = [-1], SimpleNamespace(sequence=0)
 
@@ -41,7 +45,7 @@ def watched(monkeypatch: pytest.MonkeyPatch, told: dict[int, Told], until: int) 
     monkeypatch.setattr(venue, "decide_account", decided)
     card: Any = None
     events = venue.watch_account(
-        card, policy(), "fund-1", lambda: None, warn_s=10, stop=stop, clock=lambda: now[0], wait_s=0.0
+        card, policy(), "fund-1", lambda: None, memory=memory, warn_s=10, stop=stop, clock=lambda: now[0], wait_s=0.0
     )
     return [(event["event"], event["time"]) for event in events]
 
@@ -61,3 +65,11 @@ def test_one_that_is_refused_ends_no_alarm(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_first_may_be_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert watched(monkeypatch, {0: (1, False, 20)}, 30) == [("refused", 0), ("expiring", 10), ("margin-call", 20)]
+
+
+def test_a_watch_goes_on_with_what_was_accepted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Started anew when the newest is one that the venue refuses, however long that says it lasts."""
+    AcceptedMemory(tmp_path / "seen.accepted").store("fund-1", Accepted(1, bytes(32), 20))
+    told = {0: (2, False, 10**9)}
+    expected = [("refused", 0), ("expiring", 10), ("margin-call", 20)]
+    assert watched(monkeypatch, told, 30, tmp_path / "seen") == expected
