@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -256,34 +258,48 @@ def test_making_and_refusing_to_make_one(run: Run, tmp_path: Path) -> None:
 
 
 class Silent:
-    """Takes connections and says nothing."""
+    """Takes connections and says nothing, until the end, when it hangs up and who asked is waited for."""
 
-    def __enter__(self) -> str:
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        return f"https://127.0.0.1:{self.socket.getsockname()[1]}"
+    def __init__(self) -> None:
+        self.taken: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._take)
+
+    def _take(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                self.taken.append(self._listener.accept()[0])
+
+    def __enter__(self) -> Silent:
+        self._thread.start()
+        return self
 
     def __exit__(self, *_: object) -> None:
-        self.socket.close()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+        for connection in self.taken:
+            connection.close()
+        for thread in threading.enumerate():
+            if thread.name == "witness":
+                thread.join()
 
 
-def test_a_silent_witness_costs_its_wait_once(witness: Witness, tmp_path: Path) -> None:
+def test_a_silent_witness_is_asked_once_and_then_rests(witness: Witness, tmp_path: Path) -> None:
     witness.start()
     log = some_log(tmp_path / "log")
     stranger = VerifierKey("silent.example/one", witness.key.kind, key("silent").public_key().public_bytes_raw())
-    with Silent() as url:
-        remotes = [RemoteWitness(url, stranger, timeout_s=1.0), witness.remote(timeout_s=1.0)]
+    with Silent() as silent:
+        remotes = [RemoteWitness(silent.url, stranger, timeout_s=1.0), witness.remote(timeout_s=1.0)]
         cosigned = CosignedLog(log, SIGNER.key, remotes, wait_s=0.5, rest_s=60.0)
         policy = LogPolicy(ORIGIN, (SIGNER.key,), (stranger, witness.key), 1)
-        times = []
         for i in range(3):
-            started = time.monotonic()
             note = cosigned.checkpoint(now=200 + i, max_age_s=0)
-            times.append(time.monotonic() - started)
             assert policy.verify(note).cosigned[0][0] == witness.name
             receipt, _ = cosigned.newest("fund-1", now=200 + i, max_age_s=60)
             assert b"witness.example/one" in receipt
-        assert times[0] < 3.0
-        assert max(times[1:]) < 0.45, times  # it rests
+        assert len(silent.taken) == 1
 
 
 def test_a_witness_whose_clock_is_wrong_spoils_no_checkpoint(witness: Witness, tmp_path: Path) -> None:
