@@ -38,12 +38,17 @@ def build(
 @app.command()
 def show(
     file: Annotated[Path, typer.Argument(help="Epoch file.")] = Path("epoch.bin"),
+    instruments: Annotated[
+        bool,
+        typer.Option("--instruments", help="One lot of each instrument: value, worst case, Greeks, rounding error."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """What an epoch holds: scenarios, factors, limits, rounding."""
     from marginseal.market.epoch import read_epoch
 
-    emit(_describe(read_epoch(file)), as_json, _tell)
+    epoch = read_epoch(file)
+    emit(_describe(epoch) | ({"lots": _lots(epoch)} if instruments else {}), as_json, _tell)
 
 
 @app.command()
@@ -192,7 +197,31 @@ def _describe(epoch: Any) -> dict[str, Any]:
     }
 
 
+def _lots(epoch: Any) -> list[dict[str, Any]]:
+    """One long lot of each instrument, ticks; its largest rounding error over the scenarios in thousandths of one."""
+    worst, best = epoch.pnl.min(axis=0), epoch.pnl.max(axis=0)
+    columns = {
+        "value": epoch.value,
+        "worst": worst,
+        "best": best,
+        "haircut_long": epoch.haircut_long,
+        "haircut_short": epoch.haircut_short,
+        "delta": epoch.delta,
+        "gamma": epoch.gamma,
+        "vega": epoch.vega,
+        "rounding_error_milliticks": epoch.rounding_error,
+    }
+    return [
+        {"instrument": name} | {column: int(values[row]) for column, values in columns.items()}
+        for row, name in enumerate(epoch.instrument_ids)
+    ]
+
+
 def _tell(body: dict[str, Any]) -> None:
-    rows = [(name, value) for name, value in body.items() if name != "parameters"]
+    rows = [(name, value) for name, value in body.items() if name not in ("parameters", "lots")]
     table(f"Risk epoch {body['name']}", ("field", "value"), rows)
     table("Rule parameters", ("name", "value"), sorted(body["parameters"].items()), right=(1,))
+    if "lots" in body:
+        names = tuple(body["lots"][0])
+        lots = [tuple(lot.values()) for lot in body["lots"]]
+        table("One lot of each, ticks", (*names[:-1], "error/1000"), lots, right=range(1, len(names)))

@@ -70,6 +70,21 @@ def test_the_reference_library_agrees(run: Run, desk: Path) -> None:
     assert json.loads(body.out)["backend"] == "reference"
 
 
+def test_an_epoch_shows_one_lot_of_each_instrument(run: Run, desk: Path) -> None:
+    epoch = Desk(desk).epoch()
+    shown = json.loads(run("epoch", "show", "epoch.bin", "--instruments", "--json", cwd=desk).out)
+    assert [lot["instrument"] for lot in shown["lots"]] == list(epoch.instrument_ids)
+    for name, values in (
+        ("value", epoch.value),
+        ("worst", epoch.pnl.min(axis=0)),
+        ("delta", epoch.delta),
+        ("rounding_error_milliticks", epoch.rounding_error),
+    ):
+        assert [lot[name] for lot in shown["lots"]] == values.tolist()
+    assert "One lot of each" in run("epoch", "show", "epoch.bin", "--instruments").out
+    assert "lots" not in json.loads(run("epoch", "show", "epoch.bin", "--json").out)
+
+
 def test_of_several_the_bad_ones_are_named(run: Run, desk: Path) -> None:
     """Verified in one batch: one whose opening is another point, signed by its prover all the same, and a lost one."""
     first, second, forged = (desk / "attestations" / name for name in ("000001.json", "000002.json", "forged.json"))

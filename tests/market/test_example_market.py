@@ -14,7 +14,6 @@ import pytest
 from marginseal.market.epoch import RiskEpoch, decode, encode
 from marginseal.market.example import ExampleMarket, example_file, example_market
 from marginseal.market.portfolio import Portfolio, merge
-from marginseal.market.summary import summary
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = (
@@ -145,18 +144,3 @@ def test_the_saving_script_runs() -> None:
         check=True,
     )
     assert "all as one     initial         3.798    2.270    1.529" in run.stdout
-
-
-def test_summary(market: ExampleMarket) -> None:
-    shown = summary(market.epoch)
-    assert shown["digest"] == market.epoch.digest.hex()
-    assert shown["instruments_by_underlying"] == {"cash": 2, "BTC": 177, "ETH": 178}
-    assert shown["time"] == "2026-09-01T12:00:00Z"
-    assert shown["expires"] == "2026-09-01T13:00:00Z"
-    loss = shown["largest_loss"]
-    assert loss["ticks"] == int(market.epoch.pnl.min())
-    assert (
-        market.epoch.pnl[market.epoch.scenario_labels.index(loss["scenario"]), market.epoch.rows[loss["instrument"]]]
-        == loss["ticks"]
-    )
-    assert shown["parameters"]["delta_limit.BTC"] == 3_000_000
