@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marginseal.algebra.drbg import HmacDrbg
+from marginseal.records.opening import BLIND_LABEL
 from verifier.sizes import H_BLINDERS, LIMB_BLINDERS, M_BLINDERS, PHI_BLINDERS, Sizes
-
-_LABEL = b"MARGINSEAL-V1-BLIND"
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def draw(
     """Blinders for one attempt; secret and fresh are 32 bytes each, columns int64 (L, n) with limbs below 2^16."""
     assert len(secret) == len(fresh) == 32
     limb_hash = hashlib.sha256(columns.astype(">u2").tobytes()).digest()
-    personalisation = _LABEL + limb_hash + index.to_bytes(8, "big") + attempt.to_bytes(8, "big")
+    personalisation = BLIND_LABEL + limb_hash + index.to_bytes(8, "big") + attempt.to_bytes(8, "big")
     drbg = HmacDrbg(secret + fresh, statement_digest, personalisation)
     limbs = tuple(drbg.scalars(LIMB_BLINDERS) for _ in range(sizes.L))
     m = drbg.scalars(M_BLINDERS)
