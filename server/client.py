@@ -8,13 +8,11 @@ believe it is for `marginseal.log.client` and the verifier.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,24 +21,32 @@ import requests
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from http_message_signatures import HTTPMessageSigner, HTTPSignatureKeyResolver
 from http_message_signatures.algorithms import ED25519
-from urllib3.exceptions import HTTPError
 
-from marginseal.errors import DecodeError, MarginSealError, ServiceError
-from marginseal.files import parse_json
-from marginseal.log.storage import MAX_OBJECT_BYTES
-from marginseal.records.document import MAX_INTEGER, parse_hex
+from marginseal.errors import ServiceError
 from marginseal.records.envelope import Envelope
 from marginseal.records.keys import SigningKey
 from marginseal.records.sealing import SealingKey, SealingPublicKey
 from marginseal.records.source import PublishedStatement
 from marginseal.records.submission import NONCE_BYTES, Submission, SubmissionHeader, seal_submission
+from server.answers import (
+    Logged,
+    bytes_of,
+    digest_of,
+    integer_of,
+    items_of,
+    logged_of,
+    object_of,
+    problem,
+    retry_after,
+    text_of,
+    unreachable,
+    whole,
+)
 from server.session import open_session
 from server.wire import Answer, encode_body, encode_proved, open_answer
 
 TAG = "marginseal"
 PAUSE_S = 1.0
-MAX_RESPONSE_BYTES = MAX_OBJECT_BYTES + 2**20
-SLOWEST_BYTES_PER_S = 2**14
 _SIGNED_READ = ("@method", "@target-uri")
 _SIGNED_WRITE = ("@method", "@target-uri", "content-type", "content-digest")
 _AGAIN = (429, 502, 503, 504)
@@ -60,19 +66,6 @@ class Submitted:
 
     id: str
     header: SubmissionHeader
-
-
-@dataclass(frozen=True)
-class Logged:
-    """An attestation as the service serves it; nothing in it is verified yet."""
-
-    account: str
-    sequence: int
-    statement_digest: bytes
-    log_index: int
-    attestation: bytes
-    receipt: bytes
-    head: bytes | None
 
 
 class Client:
@@ -106,14 +99,14 @@ class Client:
 
     def prover_key(self) -> SealingPublicKey:
         """The key to seal to now."""
-        keys = _items(self._json("/v1/prover/keys"), "keys")
+        keys = items_of(self._json("/v1/prover/keys"), "keys")
         if not keys:
             raise ServiceError("service.no-prover-key", "the service offers no key to seal to")
-        return SealingPublicKey(_bytes(_text(keys[0], "public")))
+        return SealingPublicKey(bytes_of(text_of(keys[0], "public")))
 
     def attestation_key(self) -> str:
         """The prover's signing key, hex: to be compared with the one known from elsewhere."""
-        return _text(self._json("/v1/prover/keys"), "attestation_key")
+        return text_of(self._json("/v1/prover/keys"), "attestation_key")
 
     def submit(self, submission: Submission, *, prover: SealingPublicKey | None = None) -> Submitted:
         """Seal and submit; on return it is durable there."""
@@ -135,7 +128,7 @@ class Client:
 
     def _submit(self, path: str, body: bytes, name: str) -> str:
         headers = {"Content-Type": "application/octet-stream", "Idempotency-Key": name}
-        return _text(_object(self._request("POST", path, signed=True, body=body, headers=headers)), "id")
+        return text_of(object_of(self._request("POST", path, signed=True, body=body, headers=headers)), "id")
 
     def status(self, submission: str, *, wait_s: float = 0) -> dict[str, Any]:
         return self._json(f"/v1/submissions/{quote(submission, safe='')}", {"wait": wait_s}, signed=True)
@@ -147,7 +140,7 @@ class Client:
         while time.monotonic() < deadline:
             asked = time.monotonic()
             status = self.status(name, wait_s=min(20.0, max(0.0, deadline - asked)))
-            if _text(status, "state") not in ("ready", "running"):
+            if text_of(status, "state") not in ("ready", "running"):
                 return status
             if time.monotonic() - asked < PAUSE_S:
                 self._sleep(PAUSE_S)
@@ -157,7 +150,7 @@ class Client:
     def answer(status: Mapping[str, Any], submitted: Submitted, key: SealingKey) -> Answer | None:
         """What the prover says to the owner alone.  DecodeError sealing.open, answer.*."""
         sealed = status.get("result")
-        return None if sealed is None else open_answer(_bytes(sealed), key, submitted.header)
+        return None if sealed is None else open_answer(bytes_of(sealed), key, submitted.header)
 
     # What a party publishes itself
 
@@ -183,8 +176,8 @@ class Client:
 
     def _publish(self, path: str, body: bytes) -> bytes:
         headers = {"Content-Type": "application/json"}
-        answer = _object(self._request("POST", path, signed=True, body=body, headers=headers))
-        return _digest(answer)
+        answer = object_of(self._request("POST", path, signed=True, body=body, headers=headers))
+        return digest_of(answer)
 
     # Attestations and records
 
@@ -192,18 +185,18 @@ class Client:
         """The account's newest attestation with its head statement; None when none is newer than `after`."""
         path = f"/v1/accounts/{quote(account, safe='')}/attestations/latest"
         response = self._request("GET", path, query={"after": after, "wait": wait_s}, missing_is_none=True)
-        return None if response is None else _logged(_object(response))
+        return None if response is None else logged_of(object_of(response))
 
     def attestation(self, account: str, sequence: int) -> Logged | None:
         path = f"/v1/accounts/{quote(account, safe='')}/attestations/{sequence}"
         response = self._request("GET", path, missing_is_none=True)
-        return None if response is None else _logged(_object(response))
+        return None if response is None else logged_of(object_of(response))
 
     def newest_record(self, kind: str, *, after: bytes | None = None, wait_s: float = 0) -> bytes | None:
         """The digest of the newest record of a kind ("epochs", "venue-registries", ...), if it is not `after`."""
         query = {"wait": wait_s} | ({} if after is None else {"after": after.hex()})
         response = self._request("GET", f"/v1/records/{kind}/latest", query=query, missing_is_none=True)
-        return None if response is None else _digest(_object(response))
+        return None if response is None else digest_of(object_of(response))
 
     def record(self, kind: str, digest: bytes) -> bytes:
         """The signed record, as an envelope's bytes (a universe: its document)."""
@@ -219,7 +212,7 @@ class Client:
     def records_of(self, kind: str, account: str) -> list[bytes]:
         """The digests of an account's newest records of a kind, at most a hundred, newest first."""
         records = self._json(f"/v1/records/{kind}", {"account": account, "limit": 100})
-        return [_digest(record) for record in _items(records, "records")]
+        return [digest_of(record) for record in items_of(records, "records")]
 
     def object(self, digest: bytes) -> bytes:
         return self._bytes(f"/v1/objects/{digest.hex()}")
@@ -228,27 +221,27 @@ class Client:
 
     def log_key(self) -> str:
         """The log's verifier key: to be compared with the one known from elsewhere."""
-        return _text(self._json("/v1/log"), "key")
+        return text_of(self._json("/v1/log"), "key")
 
     def checkpoint(self) -> bytes:
         return self._bytes("/v1/log/checkpoint")
 
     def entries(self, start: int) -> list[tuple[int, int, bytes]]:
         """(index, time, canonical bytes) from `start` on, a page; empty at the end."""
-        entries = _items(self._json("/v1/log/entries", {"start": start}), "entries")
-        return [(_integer(e, "index"), _integer(e, "time"), _bytes(_text(e, "entry"))) for e in entries]
+        entries = items_of(self._json("/v1/log/entries", {"start": start}), "entries")
+        return [(integer_of(e, "index"), integer_of(e, "time"), bytes_of(text_of(e, "entry"))) for e in entries]
 
     def receipt(self, index: int) -> bytes:
         return self._bytes(f"/v1/log/receipts/{index}")
 
     def consistency(self, first: int, second: int) -> list[bytes]:
-        path = _items(self._json("/v1/log/consistency", {"first": first, "second": second}), "path")
-        return [_bytes(h) for h in path]
+        path = items_of(self._json("/v1/log/consistency", {"first": first, "second": second}), "path")
+        return [bytes_of(h) for h in path]
 
     # How
 
     def _json(self, path: str, query: Mapping[str, Any] | None = None, *, signed: bool = False) -> dict[str, Any]:
-        return _object(self._request("GET", path, query=query, signed=signed))
+        return object_of(self._request("GET", path, query=query, signed=signed))
 
     def _bytes(self, path: str) -> bytes:
         data = self._request("GET", path)
@@ -273,7 +266,7 @@ class Client:
             try:
                 response = self._send(method, path, query, signed, body, headers or {})
             except requests.RequestException as e:
-                status, again, error = 0, pause, _unreachable(e, self._url)
+                status, again, error = 0, pause, unreachable(e, self._url)
                 if error.code == "service.certificate":  # which no waiting mends
                     raise error from None
             else:
@@ -285,8 +278,8 @@ class Client:
                     if float((query or {}).get("wait", 0)) > PAUSE_S and time.monotonic() - asked < PAUSE_S:
                         self._sleep(PAUSE_S)
                     return None
-                error = _problem(response)
-                again = _retry_after(response, pause)
+                error = problem(response)
+                again = retry_after(response, pause)
             if status not in (0, *_AGAIN) or time.monotonic() + again > deadline:
                 raise error
             self._sleep(again)
@@ -318,116 +311,12 @@ class Client:
         patience = self._timeout_s + (0.0 if query is None else float(query.get("wait", 0)))
         response = self._session.send(prepared, timeout=(self._timeout_s, patience), allow_redirects=False, stream=True)
         with contextlib.closing(response):
-            response._content = _whole(response, patience)  # what `content` gives from here on
+            response._content = whole(response, patience)  # what `content` gives from here on
             response._content_consumed = True  # type: ignore[attr-defined]  # its connection serves the next request
         return response
-
-
-def _whole(response: requests.Response, patience_s: float) -> bytes:
-    """The body.  Whoever answers may be hostile: without end, or a byte a minute, or packed a thousand times.
-
-    ServiceError service.too-large, service.too-slow, service.malformed."""
-    if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise ServiceError("service.malformed", "the service's answer is packed, which was not asked for")
-    started, data = time.monotonic(), bytearray()
-    while piece := _some(response):
-        data += piece
-        if len(data) > MAX_RESPONSE_BYTES:
-            raise ServiceError("service.too-large", "the service's answer is too large")
-        if time.monotonic() - started > patience_s + len(data) / SLOWEST_BYTES_PER_S:
-            raise ServiceError("service.too-slow", "the service's answer takes too long to arrive")
-    return bytes(data)
-
-
-def _some(response: requests.Response) -> bytes:
-    """What has arrived, at most 64 KiB; nothing at the end.  requests.ConnectionError when it breaks off."""
-    try:
-        return bytes(response.raw.read1(2**16))
-    except (HTTPError, OSError, HTTPException) as e:
-        raise requests.ConnectionError(type(e).__name__) from None
 
 
 def _covered(headers: Mapping[str, str | bytes], body: bytes | None) -> tuple[str, ...]:
     if body is None:
         return _SIGNED_READ
     return (*_SIGNED_WRITE, "idempotency-key") if "Idempotency-Key" in headers else _SIGNED_WRITE
-
-
-def _unreachable(e: requests.RequestException, url: str) -> ServiceError:
-    """Why there was no answer, in the words of whoever has to mend it."""
-    if isinstance(e, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(e):
-        return ServiceError("service.certificate", f"the certificate of {url} is not one that is trusted: name --ca")
-    if isinstance(e, requests.Timeout):
-        return ServiceError("service.unreachable", f"{url} does not answer in time")
-    return ServiceError("service.unreachable", f"{url} cannot be reached")
-
-
-def _problem(response: requests.Response) -> ServiceError:
-    code = f"service.http-{response.status_code}"
-    with contextlib.suppress(MarginSealError, KeyError, TypeError):
-        code = str(parse_json(response.content, what="problem")["code"])[:64]
-    return ServiceError(code, f"the service refused with status {response.status_code}")
-
-
-def _retry_after(response: requests.Response, default: float) -> float:
-    value = response.headers.get("Retry-After", "")
-    return min(60.0, float(value)) if value.isascii() and value.isdecimal() and len(value) < 5 else default
-
-
-def _object(data: bytes | None) -> dict[str, Any]:
-    value = parse_json(data or b"", what="answer of the service")
-    if not isinstance(value, dict):
-        raise DecodeError("service.malformed", "the service's answer is not a JSON object")
-    return value
-
-
-def _text(value: object, name: str) -> str:
-    text = value.get(name) if isinstance(value, dict) else None
-    if not isinstance(text, str):
-        raise DecodeError("service.malformed", f"the service's answer lacks {name}")
-    return text
-
-
-def _integer(value: object, name: str) -> int:
-    """0 to 2^53 - 1, as everything that is counted or dated here."""
-    number = value.get(name) if isinstance(value, dict) else None
-    if type(number) is not int or not 0 <= number <= MAX_INTEGER:
-        raise DecodeError("service.malformed", f"the service's answer lacks {name}")
-    return number
-
-
-def _items(value: Mapping[str, Any], name: str) -> list[Any]:
-    items = value.get(name)
-    if not isinstance(items, list):
-        raise DecodeError("service.malformed", f"the service's answer lacks {name}")
-    return items
-
-
-def _digest(value: object) -> bytes:
-    digest = parse_hex(_text(value, "digest"), 32)
-    if digest is None:
-        raise DecodeError("service.malformed", "the service's answer holds no digest where it should")
-    return digest
-
-
-def _bytes(text: object) -> bytes:
-    try:
-        return base64.b64decode(str(text), validate=True)
-    except ValueError:  # of which binascii's is one; another is for what is not ASCII
-        raise DecodeError("service.malformed", "the service's answer holds no base64 where it should") from None
-
-
-def _logged(value: Mapping[str, Any]) -> Logged:
-    head = value.get("head")
-    try:
-        return Logged(
-            account=_text(value, "account"),
-            sequence=_integer(value, "sequence"),
-            statement_digest=bytes.fromhex(_text(value, "statement_digest")),
-            log_index=_integer(value, "log_index"),
-            attestation=_bytes(_text(value, "attestation")),
-            receipt=_text(value, "receipt").encode(),
-            head=None if head is None else str(head).encode(),
-        )
-    except (KeyError, TypeError, ValueError):
-        raise DecodeError("service.malformed", "the service's answer is not an attestation") from None

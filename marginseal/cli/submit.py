@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from marginseal.records.envelope import Envelope
     from marginseal.records.keys import PublicKey
     from marginseal.records.submission import Submission
-    from server.client import Client, Logged
+    from server.answers import Logged
+    from server.client import Client
     from server.wire import Answer
     from verifier.log_index import LogRecords
 

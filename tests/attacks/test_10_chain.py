@@ -28,18 +28,6 @@ from verifier.decision.decide import decide
 from verifier.decision.verdict import Verdict
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    made = World.new(tmp_path / "log")
-    made.epoch("one")
-    return made
-
-
-@pytest.fixture
-def fund(world: World) -> Fund:
-    return world.fund()
-
-
 def drops_unproven(fund: Fund, pledges: dict[str, int]) -> None:
     """The next of the chain, linked, with other pledges and nobody's release, under the proof that none fell."""
     published = [p for s in SOURCES for p in fund.publish(s)]

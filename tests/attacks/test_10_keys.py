@@ -44,13 +44,6 @@ BOTH_OPERATORS = [k.public.raw.hex() for k in (OPERATOR, OTHER)]
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    made = World.new(tmp_path / "log")
-    made.epoch("one")
-    return made
-
-
-@pytest.fixture
 def fund(world: World) -> Fund:
     made = world.fund()
     on(world, 10)

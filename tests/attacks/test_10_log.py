@@ -51,18 +51,6 @@ from verifier.decision.decide import decide
 from verifier.replay.run import replay
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    made = World.new(tmp_path / "log")
-    made.epoch("one")
-    return made
-
-
-@pytest.fixture
-def fund(world: World) -> Fund:
-    return world.fund()
-
-
 def twice(world: World, fund: Fund) -> None:
     fund.attest()
     world.now += 60

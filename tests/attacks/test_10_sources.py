@@ -43,18 +43,6 @@ from tests.simulator.world import (
 )
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    made = World.new(tmp_path / "log")
-    made.epoch("one")
-    return made
-
-
-@pytest.fixture
-def fund(world: World) -> Fund:
-    return world.fund()
-
-
 def books(fund: Fund, *sources: str, **changes: Any) -> list[Any]:
     return [p for s in sources for p in fund.publish(s, **changes)]
 

@@ -59,13 +59,6 @@ def go_on(world: World, fund: Fund, manifest: Envelope) -> None:
     fund.attest(published=[p for source in STAY for p in fund.publish(source)], manifest=manifest)
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    made = World.new(tmp_path / "log")
-    made.epoch("one")
-    return made
-
-
 @pytest.mark.parametrize("gone", [False, True], ids=["another key", "no longer listed"])
 def test_a_release_outlives_the_key_it_was_signed_with(world: World, tmp_path: Path, gone: bool) -> None:
     fund = world.fund()

@@ -14,7 +14,7 @@ import requests
 from urllib3 import HTTPResponse
 
 from marginseal.errors import DecodeError, ServiceError
-from server import client as module
+from server import answers as module
 from server.client import Client
 
 
