@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from marginseal.cli.desk import Desk, read_attestation
 from marginseal.cli.output import utc
+from marginseal.cli.receive import Observer, recover, refusal, save, wait_for
 from marginseal.cli.remote import Card, connected
-from marginseal.cli.submit import Observer, recover, refusal, save, wait_for
 from marginseal.errors import ServiceError
 
 if TYPE_CHECKING:

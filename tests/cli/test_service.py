@@ -19,9 +19,10 @@ import pytest
 from marginseal.cli import init
 from marginseal.cli.desk import Desk
 from marginseal.cli.office import office_of, publish_desk_epoch
+from marginseal.cli.receive import recover
 from marginseal.cli.remote import connected, mirrored, read_card
 from marginseal.cli.story.service import free_port, service_folder, serving
-from marginseal.cli.submit import Wanted, follow_epochs, recover
+from marginseal.cli.submit import Wanted, follow_epochs
 from marginseal.cli.venue import desk_policy, read_policy, watch_account
 from marginseal.errors import InputError, ProofRejected, ServiceError
 from marginseal.files import write_atomic
