@@ -15,7 +15,7 @@ import typer
 from marginseal.cli.desk import Desk
 from marginseal.cli.log import At, moment
 from marginseal.cli.output import AsJson, emit, utc
-from marginseal.cli.remote import CARD, CaFile, Card, CardFile, Url, connected, find_card
+from marginseal.cli.remote import CaFile, Card, CardFile, Url, connected, service_if_named
 from marginseal.errors import InputError, ServiceError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def next(
 ) -> None:
     """Sign the next manifest, without books that their sources released, and publish it at the service."""
     place = Desk(desk)
-    body = next_manifest(place, without, _service(place, url, ca, card), delay_s=delay, now=moment(at))
+    body = next_manifest(place, without, service_if_named(place.root, url, ca, card), delay_s=delay, now=moment(at))
 
     def tell(b: dict[str, Any]) -> None:
         print(f"manifest {b['version']}: {b['books']} books from {utc(b['effective'])} on -> {b['file']}")
@@ -56,7 +56,7 @@ def publish(
 ) -> None:
     """Publish every version of the desk's manifest at the service; what is there already is kept."""
     place = Desk(desk)
-    service = _service(place, url, ca, card)
+    service = service_if_named(place.root, url, ca, card)
     if service is None:
         raise InputError("card.missing", "name the service with --url and --ca, or by its card")
     names = place.manifest_files()
@@ -147,10 +147,3 @@ def publish_manifests(desk: Desk, service: Card, envelopes: list[Envelope]) -> N
     with connected(service, desk.signing_key("account", Role.ACCOUNT)) as client:
         for envelope in envelopes:
             client.publish_manifest(envelope)
-
-
-def _service(desk: Desk, url: str | None, ca: Path | None, card: Path | None) -> Card | None:
-    place = card or desk.root / CARD
-    if url is None and not place.exists():
-        return None
-    return find_card(place, url, ca, lambda line: typer.echo(line, err=True))

@@ -17,7 +17,7 @@ import typer
 from marginseal.cli.desk import Desk
 from marginseal.cli.log import At, moment
 from marginseal.cli.output import AsJson, emit, utc
-from marginseal.cli.remote import CARD, CaFile, Card, CardFile, Url, connected, find_card, mirrored
+from marginseal.cli.remote import CaFile, CardFile, Url, connected, mirrored, service_of
 from marginseal.errors import InputError, MarginSealError, PolicyError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def publish(
 
     at = Desk(desk)
     envelope = read_report(file or at.root / "reports" / f"{oracle}.json")
-    with connected(_service(at, url, ca, card), at.signing_key(f"oracle-{oracle}", Role.ORACLE)) as client:
+    with connected(service_of(at.root, url, ca, card), at.signing_key(f"oracle-{oracle}", Role.ORACLE)) as client:
         digest = client.publish_oracle_report(envelope)
     emit({"oracle": oracle, "digest": digest.hex()}, as_json, lambda b: print(f"published {b['digest']}"))
 
@@ -114,7 +114,7 @@ def snapshot(
 
     place, rules = Desk(desk), _policy(policy)
     oracles, universe, when = _oracles(rules), place.universe(), moment(at)
-    with connected(_service(place, url, ca, card)) as client, mirrored(client, rules.trust.log) as visit:
+    with connected(service_of(place.root, url, ca, card)) as client, mirrored(client, rules.trust.log) as visit:
         visit.mirror.sync()
         copy = visit.reading
         found = newest(available(copy, oracles, universe, when))
@@ -156,7 +156,7 @@ def available_(
     digest = None if epoch is None else parse_hex(epoch, 32)
     if epoch is not None and digest is None:
         raise InputError("oracle.epoch", "an epoch is named by its digest, 64 lower-case hexadecimal digits")
-    with connected(_service(place, url, ca, card)) as client, mirrored(client, rules.trust.log) as visit:
+    with connected(service_of(place.root, url, ca, card)) as client, mirrored(client, rules.trust.log) as visit:
         visit.mirror.sync()
         copy = visit.reading
         if digest is None:
@@ -296,7 +296,3 @@ def _oracles(policy: Policy) -> OraclePolicy:
     if policy.trust.oracles is None:
         raise InputError("oracle.policy", "the policy names no oracles")
     return policy.trust.oracles
-
-
-def _service(desk: Desk, url: str | None, ca: Path | None, card: Path | None) -> Card:
-    return find_card(card or desk.root / CARD, url, ca, lambda line: typer.echo(line, err=True))

@@ -16,7 +16,7 @@ import typer
 
 from marginseal.cli.desk import Desk
 from marginseal.cli.output import AsJson, emit
-from marginseal.cli.remote import CARD, CaFile, Card, CardFile, Url, connected, find_card
+from marginseal.cli.remote import CaFile, Card, CardFile, Url, connected, service_if_named
 from marginseal.errors import InputError, PolicyError, ServiceError
 
 if TYPE_CHECKING:
@@ -42,10 +42,7 @@ def release(
 ) -> None:
     """Release, whole, what was pledged to the venue in one statement, and publish that at the service."""
     at = Desk(desk)
-    place = card or at.root / CARD
-    service = None
-    if url is not None or place.exists():
-        service = find_card(place, url, ca, lambda line: typer.echo(line, err=True))
+    service = service_if_named(at.root, url, ca, card)
     body = release_pledge(at, venue, account, statement, service, out=out)
 
     def tell(b: dict[str, Any]) -> None:

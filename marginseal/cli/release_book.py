@@ -15,7 +15,7 @@ import typer
 from marginseal.cli.desk import Desk
 from marginseal.cli.log import At, moment
 from marginseal.cli.output import AsJson, emit, utc
-from marginseal.cli.remote import CARD, CaFile, Card, CardFile, Url, connected, find_card
+from marginseal.cli.remote import CaFile, Card, CardFile, Url, connected, service_if_named
 from marginseal.errors import PolicyError, ServiceError
 
 if TYPE_CHECKING:
@@ -36,10 +36,7 @@ def release(
 ) -> None:
     """Certify that a book of the account is flat and unencumbered, and let it go."""
     place = Desk(desk)
-    known = card or place.root / CARD
-    service = None
-    if url is not None or known.exists():
-        service = find_card(known, url, ca, lambda line: typer.echo(line, err=True))
+    service = service_if_named(place.root, url, ca, card)
     body = release_book(place, source, book, holdings, service, now=moment(at))
 
     def tell(b: dict[str, Any]) -> None:

@@ -133,6 +133,20 @@ def find_card(card: Path, url: str | None, ca: Path | None, say: Callable[[str],
     return read_card(card)
 
 
+def service_of(folder: Path, url: str | None, ca: Path | None, card: Path | None) -> Card:
+    """The service a verb speaks to: by the card it is given, or that of the folder, `url` and `ca` over it.
+
+    Errors as `find_card`."""
+    return find_card(card or folder / CARD, url, ca, lambda line: typer.echo(line, err=True))
+
+
+def service_if_named(folder: Path, url: str | None, ca: Path | None, card: Path | None) -> Card | None:
+    """The same; None where neither a card nor an address is there, and the verb does without."""
+    if url is None and not (card or folder / CARD).exists():
+        return None
+    return service_of(folder, url, ca, card)
+
+
 @contextmanager
 def connected(card: Card, key: SigningKey | None = None, **options: Any) -> Iterator[Client]:
     """A client that is closed afterwards."""

@@ -14,7 +14,7 @@ from marginseal.cli import release_book
 from marginseal.cli.commit import LATEST, YEAR
 from marginseal.cli.desk import Desk
 from marginseal.cli.output import AsJson, emit
-from marginseal.cli.remote import CARD, CaFile, CardFile, Url, connected, find_card
+from marginseal.cli.remote import CaFile, CardFile, Url, connected, service_if_named
 
 if TYPE_CHECKING:
     from marginseal.cli.remote import Card
@@ -44,10 +44,7 @@ def sign(
 ) -> None:
     """Commit to a book of the account, and publish the statement at the service if one is named."""
     at = Desk(desk)
-    place = card or at.root / CARD
-    service = None
-    if url is not None or place.exists():
-        service = find_card(place, url, ca, lambda line: typer.echo(line, err=True))
+    service = service_if_named(at.root, url, ca, card)
     body = sign_book(
         at, source, service, holdings, cut=cut, cut_time=cut_time, hours=hours, hold=hold, sequence=sequence
     )

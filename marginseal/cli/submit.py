@@ -22,7 +22,7 @@ from marginseal.cli.desk import Desk
 from marginseal.cli.output import AsJson, emit, progress, utc
 from marginseal.cli.prove import ReleaseFiles
 from marginseal.cli.receive import Observer, candidate, recover, refusal, save, wait_for
-from marginseal.cli.remote import CARD, CaFile, Card, CardFile, Url, Visit, connected, find_card, mirrored
+from marginseal.cli.remote import CaFile, Card, CardFile, Url, Visit, connected, mirrored, service_of
 from marginseal.errors import InputError, MarginSealError, PolicyError, ServiceError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def submit(
 ) -> None:
     """Seal and submit the portfolio; wait; save attestation, receipt, head and schedule."""
     at = Desk(desk)
-    service = find_card(card or at.root / CARD, url, ca, lambda line: typer.echo(line, err=True))
+    service = service_of(at.root, url, ca, card)
     if proved is not None:
         from marginseal.cli.proved import post_proved
 

@@ -27,8 +27,8 @@ from marginseal.cli.remote import (
     Url,
     Visit,
     connected,
-    find_card,
     mirrored,
+    service_of,
 )
 from marginseal.errors import MarginSealError, PolicyError, ServiceError
 
@@ -66,7 +66,7 @@ def decide(
 ) -> None:
     """Accept with facts, or refuse with every reason (exit status 8)."""
     rules = read_policy(policy)
-    service = find_card(card or Path(CARD), url, ca, lambda line: typer.echo(line, err=True))
+    service = service_of(Path(), url, ca, card)
     with connected(service) as client, mirrored(client, rules.trust.log, mirror) as visit:
         verdict = decide_account(visit, rules, account, _opening(pledge), memory=memory)
     emit(verdict.document(), as_json, _tell)
@@ -92,7 +92,7 @@ def watch(
     import json
 
     rules = read_policy(policy)
-    service = find_card(card or Path(CARD), url, ca, lambda line: typer.echo(line, err=True))
+    service = service_of(Path(), url, ca, card)
     end = None if seconds is None else time.monotonic() + seconds
     for event in watch_account(
         service, rules, account, lambda: _opening(pledge), memory=memory, mirror=mirror, warn_s=warn,

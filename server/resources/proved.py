@@ -14,20 +14,19 @@ from server import own_provers
 from server.accept import Header, accept, status
 from server.problem import SIGNED_PROBLEMS, Refusal
 from server.proved import check_signatures
-from server.resources.submissions import MEDIA_TYPE, WriteHeaders, shown, situation
+from server.resources.submissions import BODY, MEDIA_TYPE, WriteHeaders, shown, situation
 from server.schemas import SubmissionOut, answer
 from server.services import services
 from server.wire import MAX_PROVED_BYTES, decode_proved
 
 blueprint = APIBlueprint("proved", __name__, abp_security=[{"signature": []}], abp_responses=SIGNED_PROBLEMS)
-_BODY = {"requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}}}
 
 
 @blueprint.post(
     "/v1/attestations",
     summary="Log an attestation that the account proved itself",
     responses={200: SubmissionOut, 202: SubmissionOut},
-    openapi_extensions=_BODY,
+    openapi_extensions=BODY,
 )
 def post(header: WriteHeaders) -> Response:
     """202: accepted, durably, to be checked and logged.  200: the same was accepted before.  Follow `Location`; the

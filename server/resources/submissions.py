@@ -66,14 +66,14 @@ def situation(s: Services, account: str) -> Situation:
     )
 
 
-_BODY = {"requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}}}
+BODY = {"requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}}}
 
 
 @blueprint.post(
     "/v1/submissions",
     summary="Submit a sealed portfolio",
     responses={200: SubmissionOut, 202: SubmissionOut},
-    openapi_extensions=_BODY,
+    openapi_extensions=BODY,
 )
 def submit(header: WriteHeaders) -> Response:
     """202: accepted, durably.  200: this idempotency key with these bytes was accepted before."""

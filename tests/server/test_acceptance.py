@@ -24,20 +24,14 @@ from server.problem import Refusal
 from server.store import Store
 from server.tables import jobs, submissions
 from server.wire import Answer, encode_body
-from tests.server.wire_level import recorder
+from tests.server.wire_level import post_octets, recorder
 from tests.server.world import Account, Site, epoch, site, submit_directly, work_once
 
 PATH = "/v1/submissions"
 
 
 def post(s: Site, account: Account, body: bytes, name: str | None = None) -> requests.Response:
-    return recorder(s, account.key).send(
-        "POST",
-        PATH,
-        body=body,
-        Content_Type="application/octet-stream",
-        Idempotency_Key=name or secrets.token_urlsafe(16),
-    )
+    return post_octets(s, PATH, account, body, name)
 
 
 def code(response: requests.Response) -> tuple[int, str]:

@@ -44,7 +44,7 @@ from server.tables import jobs
 from server.wire import MAX_PROVED_BYTES, decode_proved, encode_proved
 from server.worker import KILL_POINTS
 from tests.server.test_kills import attested, drain
-from tests.server.wire_level import recorder
+from tests.server.wire_level import post_octets, recorder
 from tests.server.world import (
     RISK,
     RULE,
@@ -194,13 +194,7 @@ def test_a_hosted_proof_may_follow_one_of_its_own(working: Site) -> None:
 
 
 def post(s: Site, account: Account, body: bytes, name: str | None = None) -> requests.Response:
-    return recorder(s, account.key).send(
-        "POST",
-        PATH,
-        body=body,
-        Content_Type="application/octet-stream",
-        Idempotency_Key=name or secrets.token_urlsafe(16),
-    )
+    return post_octets(s, PATH, account, body, name)
 
 
 def refused(response: requests.Response) -> tuple[int, str]:

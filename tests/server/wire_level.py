@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import secrets
 import socket
 import ssl
 import time
@@ -14,7 +15,7 @@ import requests
 
 from marginseal.records.keys import SigningKey
 from server.client import Client
-from tests.server.world import Site
+from tests.server.world import Account, Site
 
 
 @dataclass(frozen=True)
@@ -111,3 +112,14 @@ class Recorder(Client):
 
 def recorder(s: Site, key: SigningKey | None) -> Recorder:
     return s.keep(Recorder(s.config.public_url, ca=s.ca, key=key))
+
+
+def post_octets(s: Site, path: str, account: Account, body: bytes, name: str | None = None) -> requests.Response:
+    """What an account posts, signed, under an idempotency key of its own or this one."""
+    return recorder(s, account.key).send(
+        "POST",
+        path,
+        body=body,
+        Content_Type="application/octet-stream",
+        Idempotency_Key=name or secrets.token_urlsafe(16),
+    )
