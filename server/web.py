@@ -21,6 +21,7 @@ import threading
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -143,9 +144,13 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]
         else:
             self.shares.wait(who, conn)
 
-    def finish_request(self, conn: TConn, fs: object) -> None:
+    def finish_request(self, conn: TConn, fs: Future[object]) -> None:
         self.shares.give_back(neighbourhood(conn.client))
-        super().finish_request(conn, fs)
+        if not fs.cancelled() and fs.exception() is None and fs.result():
+            super().finish_request(conn, fs)
+        else:  # at once: this is the thread that all connections share, and gunicorn would wait in it for the caller
+            self.nr_conns -= 1
+            conn.close()
         for waiting in self.shares.next():
             super().enqueue_req(waiting)
 
@@ -173,9 +178,19 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]
         fd = conn.sock.fileno()
         self.deadlines.arm(fd, self.app.service.server.receive_timeout_s)
         try:
-            return super().handle(conn)
+            kept = super().handle(conn)
+            if not kept and conn.parser is not None:
+                self._take_rest(conn)
+            return kept
         finally:
             self.deadlines.disarm(fd)
+
+    def _take_rest(self, conn: TConn) -> None:
+        """What is still to come of a body that was refused unread: closed before, the connection would be reset, and
+        with it the answer.  As long as a request may take to arrive; up to twice the largest."""
+        server = self.app.service.server
+        with contextlib.suppress(OSError, ValueError, http_errors.ParseException):
+            conn.parser.finish_body(time.monotonic() + server.receive_timeout_s, 2 * server.max_body_bytes)
 
     def handle_error(self, req: object, client: socket.socket, addr: object, exc: BaseException) -> None:
         if isinstance(exc, ssl.SSLError):  # no TLS, no answer

@@ -60,6 +60,20 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(served: Site) -> Non
     assert (reply.status, reply.code) == (413, "body.too-large")
 
 
+def test_who_sends_too_much_still_reads_why(served: Site) -> None:
+    """The answer is there before the body has been sent; closed at once, the connection would be reset under it."""
+    limit = served.config.server.max_body_bytes
+    with connect(served) as c:
+        c.sendall(post(PATH, b"", *signed_headers(served), length=limit + 1))
+        assert c.recv(1) == b"H"
+        for size in (limit // 2, limit - limit // 2 + 1):
+            time.sleep(0.2)
+            c.sendall(bytes(size))
+        answer = b"".join(iter(lambda: c.recv(65536), b""))
+        assert answer.startswith(b"TTP/1.1 413")
+        assert b"body.too-large" in answer
+
+
 def test_a_truncated_body_is_refused(served: Site) -> None:
     reply = exchange(served, post(PATH, b"x" * 60, *signed_headers(served), length=100), half_close=True)
     assert reply.status in (0, 400)

@@ -97,6 +97,18 @@ def test_answers_that_nobody_takes_stop_nobody_else(small: Site) -> None:
         assert slowest_answer(small) < 2
 
 
+def test_answered_callers_who_do_not_hang_up_stop_nobody_else(small: Site) -> None:
+    """Waiting for them to close, with the thread that all connections share, would keep everybody."""
+
+    def act(over: threading.Event) -> None:
+        with call(small, GREEDY) as raw, context(small).wrap_socket(raw, server_hostname="127.0.0.1") as c:
+            c.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            over.wait()
+
+    with many(4 * THREADS, act):
+        assert slowest_answer(small) < 2
+
+
 def test_connections_of_one_address_leave_room_for_others(small: Site) -> None:
     held = [call(small, GREEDY) for _ in range(CONNECTIONS + 50)]
     try:
