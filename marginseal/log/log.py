@@ -1,16 +1,4 @@
-"""The log: takes entries under its rules, signs checkpoints and heads, makes proofs.
-
-Rules, kept inside one transaction of the store with the append itself:
-* one attestation for each (account, sequence); its sequence is the account's last plus one, its `prev` the statement
-  digest of that last one;
-* a (source, book id) belongs to the account under which it was first logged, for ever;
-* every dependency is stored, under its SHA-256, before the entry that names it;
-* an entry whose canonical bytes are logged already keeps its index: appending is idempotent;
-* the log's time never goes back.
-
-The log does not parse payloads.  Who calls `append` answers for the record saying what the payload says (the server
-before it appends, the auditor again at replay), since anyone who may append under an account's name could otherwise
-take its place in the chain.
+"""The log: takes entries under its rules (rules.py), signs checkpoints and heads, makes proofs.
 
 An entry is durable when `append` returns.  A checkpoint is signed inside a write, over entries that earlier writes made
 durable, after comparing the tree with the last checkpoint and with the one remembered outside the store; it is
@@ -29,13 +17,14 @@ from pathlib import Path
 from marginseal.errors import InputError, PolicyError, StorageError
 from marginseal.log import tiles
 from marginseal.log.checkpoint import Checkpoint
-from marginseal.log.entry import ATTESTATION, NO_PREDECESSOR, Entry
+from marginseal.log.entry import ATTESTATION, Entry
 from marginseal.log.head import HeadStatement
 from marginseal.log.memory import CheckpointMemory
 from marginseal.log.merkle import verify_inclusion
 from marginseal.log.note import Note, Signer, VerifierKey
 from marginseal.log.policy import LogPolicy, SignedCheckpoint
 from marginseal.log.receipt import Receipt
+from marginseal.log.rules import EVERY, add_entry, log_time, same_attestation
 from marginseal.log.storage import (
     MAX_OBJECT_BYTES,
     PART_BYTES,
@@ -47,9 +36,6 @@ from marginseal.log.storage import (
     Transaction,
     paged,
 )
-
-CLOCK_STEP_S = 10  # a clock set back by less than this does not stop the log, whose own time then stands still
-_ALL = 2**62
 
 
 class Log:
@@ -160,9 +146,9 @@ class Log:
             size, last = tx.tail()
             if after is not None and after != (size, last):
                 raise PolicyError("log.moved", "the log went on since the entry was judged")
-            time = _log_time(now, last)
+            time = log_time(now, last)
             tree = tiles.TreeWriter(size, tx.tiles)
-            indexes = [_add(tx, tree, entry, data, time) for entry, data in zip(entries, encoded, strict=True)]
+            indexes = [add_entry(tx, tree, entry, data, time) for entry, data in zip(entries, encoded, strict=True)]
             tx.put_tiles(tree.changed, tree.fresh)
         return indexes
 
@@ -188,10 +174,10 @@ class Log:
         """Where an entry is logged, if it is."""
         with self.storage.read() as snapshot:
             if entry.kind == ATTESTATION and entry.account is not None and entry.sequence is not None:
-                return _same_attestation(snapshot, entry.account, entry.sequence, entry.encode())
+                return same_attestation(snapshot, entry.account, entry.sequence, entry.encode())
             return snapshot.index_of(entry.digest)
 
-    def head(self, account: str, size: int = _ALL) -> Position | None:
+    def head(self, account: str, size: int = EVERY) -> Position | None:
         """The newest attestation of an account, among the first `size` entries."""
         with self.storage.read() as snapshot:
             return snapshot.head(account, size)
@@ -295,7 +281,7 @@ class Log:
         if self._signer is None:
             raise StorageError("log.read-only", "a reader of the log has no key to sign with")
         size, last = tx.tail()
-        time = _log_time(now, last)
+        time = log_time(now, last)
         self._check_past(tx, size, self._remembered())  # nobody else writes either while we do
         root = tiles.root(size, tx.tiles)
         note = Checkpoint.at(self.origin, size, root, time).sign(self._signer)
@@ -360,56 +346,6 @@ def _of_the_memory() -> Iterator[None]:
         raise StorageError("log.memory", "the newest released checkpoint cannot be read, or not remembered") from None
 
 
-def _add(tx: Transaction, tree: tiles.TreeWriter, entry: Entry, data: bytes, time: int) -> int:
-    """Apply the rules to one entry and write it; its index.  The tree's tiles are written by the caller."""
-    chained = entry.kind == ATTESTATION
-    digest = None if chained else hashlib.sha256(data).digest()
-    known = _place_taken(tx, entry, data) if digest is None else tx.index_of(digest)
-    if known is not None:
-        return known
-    accounts = tx.book_accounts(entry.books) if entry.books else {}
-    if any(account != entry.account for account in accounts.values()):
-        raise PolicyError("log.book-taken", "a (source, book id) belongs to another account")
-    if entry.dependencies:
-        missing = tx.missing_objects(entry.dependencies)
-        if missing:
-            raise PolicyError("log.dependency-missing", f"object {min(missing).hex()} is not stored")
-    index = tree.size
-    tree.append(entry.leaf(time).hash)
-    tx.add_entry(StoredEntry(index, time, data), digest)
-    if entry.account is not None:
-        if chained and entry.chain is not None:
-            tx.add_attestation(entry.account, Position(entry.chain[0], entry.chain[1], index))
-        tx.add_books(entry.account, [book for book in entry.books if book not in accounts], index)
-    return index
-
-
-def _place_taken(tx: Snapshot, entry: Entry, data: bytes) -> int | None:
-    """The index of this very attestation if it is logged; None if it is the next of its account; else refused."""
-    assert entry.account is not None
-    assert entry.chain is not None
-    sequence, _, prev = entry.chain
-    head = tx.head(entry.account, _ALL)
-    last, last_digest = (0, NO_PREDECESSOR) if head is None else (head.sequence, head.statement_digest)
-    if sequence <= last:
-        index = _same_attestation(tx, entry.account, sequence, data)
-        if index is None:
-            raise PolicyError("log.sequence-taken", f"another attestation of the account stands at {sequence}")
-        return index
-    if sequence != last + 1:
-        raise PolicyError("log.sequence-gap", f"the account's next attestation is {last + 1}, not {sequence}")
-    if prev != last_digest:
-        raise PolicyError("log.prev-mismatch", "the attestation does not name its predecessor")
-    return None
-
-
-def _same_attestation(snapshot: Snapshot, account: str, sequence: int, data: bytes) -> int | None:
-    """The index of the attestation at (account, sequence) if its canonical bytes are these."""
-    position = snapshot.attestation(account, sequence)
-    stored = None if position is None else snapshot.entry(position.index)
-    return stored.index if stored is not None and stored.data == data else None
-
-
 def _entry(snapshot: Snapshot, index: int) -> tuple[int, Entry]:
     stored = snapshot.entry(index)
     if stored is None:
@@ -423,10 +359,3 @@ def _current(snapshot: Snapshot, now: int, max_age_s: int) -> StoredCheckpoint |
     if last is not None and last.size == snapshot.tail()[0] and last.time <= now <= last.time + max_age_s:
         return last
     return None
-
-
-def _log_time(now: int, last: int) -> int:
-    """The log's own time: the clock's, or the last one written while the clock is a little behind it."""
-    if now < last - CLOCK_STEP_S:
-        raise StorageError("log.clock", f"the clock is {last - now} s behind the log's own last time")
-    return max(now, last)
