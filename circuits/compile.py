@@ -19,7 +19,7 @@ from circuits.bounds import check_bounds
 from circuits.expr import Dense, Expr, Ints, Matrix, Sparse, Variables, each, scaled
 from circuits.layout import Plan, Segment, floor_plan
 from circuits.model import Line, Link, Model
-from circuits.products import Integers, add, magnitude, product
+from circuits.products import Integers, add, integers, magnitude, product, scale
 from circuits.rules.registry import build
 from circuits.rules.rule import BuiltRule, Rule
 from marginseal.errors import RuleError
@@ -117,14 +117,17 @@ class _Writer:
         self.pieces: dict[Matrix, list[tuple[Segment, c.Dense]]] = {}
 
     def line(self, line: Line, at: int) -> None:
-        """e - slack = 0, the constant and the public input on the right."""
+        """e - slack = 0, the constants and the public input on the right."""
         expr: Expr = line.expr if line.slack is None else line.expr - each(line.slack)
         for factor, term in expr.terms:
             if isinstance(term, Dense):
                 self._dense(term, factor, at)
             else:
                 self._sparse(term, factor, at)
-        self.constants += [-expr.constant] * expr.count
+        shift = integers([expr.constant] * expr.count)
+        for factor, row in expr.vectors:
+            shift = add(shift, scale(factor, row.values))
+        self.constants += [-int(x) for x in shift]
         if len(expr.inputs) > 1:
             raise RuleError("circuit.inputs", f"the line {line.label} takes more than one public input")
         for factor, given in expr.inputs:

@@ -90,6 +90,8 @@ class Assignment:
         """e_s for every s, (count,)."""
         constant = expr.constant + sum(factor * self._inputs[given.position] for factor, given in expr.inputs)
         out = integers([constant])
+        for factor, row in expr.vectors:
+            out = add(out, scale(factor, row.values))
         for factor, term in expr.terms:
             out = add(out, scale(factor, self._dense(term) if isinstance(term, Dense) else self._sparse(term)))
         return out if len(out) == expr.count else np.repeat(out, expr.count)

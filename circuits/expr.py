@@ -2,11 +2,12 @@
 
 An `Expr` is a family of `count` expressions, one for each index s:
 
-    e_s = sum of terms  factor * (coefficients over one block)  +  constant  +  factor * public input
+    e_s = sum of terms  factor * (coefficients over one block)  +  constant  +  factor * a_s  +  factor * public input
 
 A term is dense (matrix @ block), a sum (row @ block, total(block)), element by element (each(block)) or a diagonal
-quadratic (squares).  Every expression carries its mathematics in plain text and TeX, built as it is built, so that what
-is printed is what is compiled.  Values come from `circuits.evaluate`, ranges from `circuits.ranges`.
+quadratic (squares); a_s is the entry of a public vector (entries).  Every expression carries its mathematics in plain
+text and TeX, built as it is built, so that what is printed is what is compiled.  Values come from `circuits.evaluate`,
+ranges from `circuits.ranges`.
 """
 
 from __future__ import annotations
@@ -175,6 +176,7 @@ class Expr:
     count: int
     terms: tuple[tuple[int, Sparse | Dense], ...] = ()
     constant: int = 0
+    vectors: tuple[tuple[int, Row], ...] = ()
     inputs: tuple[tuple[int, Input], ...] = ()
     pieces: tuple[_Piece, ...] = ()
 
@@ -182,7 +184,14 @@ class Expr:
         right = _expr(other)
         count = max(self.count, right.count)
         a, b = _widen(self, count), _widen(right, count)
-        return Expr(count, a.terms + b.terms, a.constant + b.constant, a.inputs + b.inputs, self.pieces + right.pieces)
+        return Expr(
+            count,
+            a.terms + b.terms,
+            a.constant + b.constant,
+            a.vectors + b.vectors,
+            a.inputs + b.inputs,
+            a.pieces + b.pieces,
+        )
 
     def __radd__(self, other: Coef | int) -> Expr:
         return _expr(other) + self
@@ -224,6 +233,7 @@ class Expr:
             self,
             terms=tuple((value * factor, term) for factor, term in self.terms),
             constant=value * self.constant,
+            vectors=tuple((value * factor, row) for factor, row in self.vectors),
             inputs=tuple((value * factor, given) for factor, given in self.inputs),
         )
 
@@ -257,6 +267,11 @@ def squares(row: Row, block: Variables) -> Expr:
     return _single(term, sum_ + factor + block.symbol.at(j) + text("²", "^2"))
 
 
+def entries(row: Row, index: str) -> Expr:
+    """a_i for every i: a family without variables."""
+    return Expr(len(row.values), vectors=((1, row),), pieces=(_Piece(False, row.name.at(index)),))
+
+
 def constant(value: Coef) -> Expr:
     """A public integer as an expression."""
     return _expr(value)
@@ -288,7 +303,7 @@ def _widen(expr: Expr, count: int) -> Expr:
     """An expression of count 1 in every member of a family; only what stays one coefficient a member is allowed."""
     if expr.count == count:
         return expr
-    if expr.count != 1:
+    if expr.count != 1 or expr.vectors:
         raise ValueError(f"a family of {expr.count} expressions in one of {count}")
     terms: list[tuple[int, Sparse | Dense]] = []
     for factor, term in expr.terms:

@@ -23,6 +23,8 @@ def value_range(expr: Expr) -> tuple[int, int]:
     for factor, term in expr.terms:
         lo, hi = _dense(term, factor) if isinstance(term, Dense) else _sparse(term, factor)
         low, high = add(low, lo), add(high, hi)
+    for factor, row in expr.vectors:
+        low, high = add(low, scale(factor, row.values)), add(high, scale(factor, row.values))
     shift = expr.constant
     below = sum(min(f * given.low, f * given.high) for f, given in expr.inputs)
     above = sum(max(f * given.low, f * given.high) for f, given in expr.inputs)

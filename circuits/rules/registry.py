@@ -15,6 +15,7 @@ from circuits.rules import (
     limits,
     net_band,
     parametric,
+    portfolio_margin,
     scenario_loss,
     value_at_risk,
     worst_case,
@@ -27,6 +28,7 @@ from marginseal.records.statement import Kind, Tier
 _ALL = (
     worst_case,
     limits,
+    portfolio_margin,
     isolated,
     expected_shortfall,
     value_at_risk,

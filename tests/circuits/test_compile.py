@@ -157,6 +157,7 @@ def test_what_a_rule_is_compiled_with_changes_the_digest() -> None:
         example("worst_case", link=Link((0,))),
         example("worst_case", link=Link((1,))),
         example("worst_case_limits"),
+        example("portfolio_margin"),
         example("parametric"),
         example("parametric", parameters={"scale": 999}),
         example("value_at_risk"),
@@ -247,7 +248,9 @@ def test_tiles_are_views_of_the_epochs_matrix() -> None:
     assert all(np.shares_memory(block.values, epoch.pnl) for block in blocks)
 
 
-@pytest.mark.parametrize("name", ["worst_case", "worst_case_limits", "expected_shortfall", "value_at_risk"])
+@pytest.mark.parametrize(
+    "name", ["worst_case", "worst_case_limits", "portfolio_margin", "expected_shortfall", "value_at_risk"]
+)
 def test_attestations_share_the_matrix_too(name: str) -> None:
     (dense,) = example(name).circuit.dense
     assert np.shares_memory(dense.values, example_epoch().pnl)

@@ -49,7 +49,7 @@ def test_haircuts_and_factors(name: str) -> None:
     refused("rule.factors", name, with_parameters(maintenance_factor_permille=-1))
 
 
-@pytest.mark.parametrize("name", ["worst_case", "worst_case_limits", "isolated", "scenario_loss"])
+@pytest.mark.parametrize("name", ["worst_case", "worst_case_limits", "portfolio_margin", "isolated", "scenario_loss"])
 def test_a_null_scenario_that_is_none(name: str) -> None:
     pnl = example_epoch().pnl.copy()
     pnl[0, 1] = -1
@@ -88,6 +88,20 @@ def test_loadings() -> None:
         refused("rule.scale", "parametric", example_epoch(), scale=scale)
     for multiplier in (-1, 10_001, None):
         refused("rule.multiplier-permille", "parametric", example_epoch(), multiplier_permille=multiplier)
+
+
+def test_add_ons() -> None:
+    refused("rule.concentration", "portfolio_margin", with_parameters(concentration_rate_permille__1=None))
+    refused("rule.concentration", "portfolio_margin", with_parameters(concentration_threshold_permille__1=None))
+    refused("rule.concentration", "portfolio_margin", with_parameters(concentration_rate_permille__1=-1))
+    refused("rule.concentration", "portfolio_margin", with_parameters(concentration_threshold_permille__1=-1))
+    for what in ("short_minimum", "rounding_error", "notional"):
+        less = getattr(example_epoch(), what).copy()
+        less[3] = -1
+        refused("rule.charges", "portfolio_margin", past_the_checks(**{what: less}))
+    nothing = with_parameters(concentration_rate_permille__1=None, concentration_threshold_permille__1=None)
+    labels = [line.label for line in compile_rule("portfolio_margin", nothing, Tier.INITIAL, venues=0).model.lines]
+    assert labels == ["scenario", "rounding", "scan", "short minimum", "health"]
 
 
 def test_measures() -> None:

@@ -14,7 +14,7 @@ from circuits.check import check_witness
 from circuits.choices import Exactly, Largest, Marked, PositivePart
 from circuits.compile import Compiled, compile_rule
 from circuits.evaluate import evaluate
-from circuits.expr import Block, Coef, Expr, Matrix, Net, Row, each, placed, public, text, total
+from circuits.expr import Block, Coef, Expr, Matrix, Net, Row, each, entries, placed, public, text, total
 from circuits.model import Model
 from circuits.ranges import value_range
 from circuits.rules.rule import Context, Rule
@@ -24,7 +24,9 @@ from marginseal.records.statement import Kind, Tier
 from prover.witness import make_witness
 
 EPOCH = epoch_from_arrays(np.zeros((1, 3), dtype=np.int64), max_lots=[5, 9, 2])
-LINES = ("dense", "row", "exact", "positive", "binary", "floor", "norm", "multiple", "within", "input", "placed")
+LINES = (
+    "dense", "row", "exact", "positive", "binary", "floor", "norm", "multiple", "within", "input", "placed", "vector"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ def write(model: Model, q: Net, g: Block, number: int, spec: Spec) -> None:
     elif spec.kind == "placed":
         one = model.variable("p", "", 1, 0, 100, "", PositivePart(-e, (rows - 1,)))
         model.nonneg(label, e + placed(one, (rows - 1,), rows), "s")
+    elif spec.kind == "vector":
+        model.nonneg(label, e - spec.factor * entries(Row(text("t"), matrix.values[:, 1], ""), "s"), "s")
 
 
 small = st.integers(-4, 4)
@@ -151,19 +155,20 @@ def test_the_range_of_an_expression_is_exact(
         model.pledges()
         x = model.public_input("x", -7, 7, "")
         P = Matrix(text("P"), "s", np.array(rows, dtype=np.int64), "")
+        shift = Row(text("t"), P.values[:, 0], "")
         wide = model.variable("w", "", 1, -(2**70), 2**70, "", Exactly(Expr(1, constant=constant)))
-        made.append(a * (P @ q) + b * each(wide) + public(x) - 3)
+        made.append(a * (P @ q) + b * each(wide) + public(x) - 3 - 2 * entries(shift, "s"))
         model.nonneg("line", made[0], "s")
 
     compiled = compiled_of(build)
     low, high = value_range(made[0])
     assert (low, high) == (
-        min(-abs(a) * (5 * abs(r[0]) + 9 * abs(r[1]) + 2 * abs(r[2])) for r in rows) - abs(b) * 2**70 - 10,
-        max(abs(a) * (5 * abs(r[0]) + 9 * abs(r[1]) + 2 * abs(r[2])) for r in rows) + abs(b) * 2**70 + 4,
+        min(-abs(a) * (5 * abs(r[0]) + 9 * abs(r[1]) + 2 * abs(r[2])) - 2 * r[0] for r in rows) - abs(b) * 2**70 - 10,
+        max(abs(a) * (5 * abs(r[0]) + 9 * abs(r[1]) + 2 * abs(r[2])) - 2 * r[0] for r in rows) + abs(b) * 2**70 + 4,
     )
     slack = evaluate(compiled.model, np.array(lots), np.array([0, 0]), (given_value,)).values[compiled.model.blocks[-1]]
     assert slack.tolist() == [
-        a * sum(p * x for p, x in zip(r, lots, strict=True)) + b * constant + given_value - 3 for r in rows
+        a * sum(p * x for p, x in zip(r, lots, strict=True)) + b * constant + given_value - 3 - 2 * r[0] for r in rows
     ]
 
 
@@ -218,6 +223,8 @@ def test_what_the_language_refuses() -> None:
         each(u) + (a @ q)
     with pytest.raises(ValueError, match="family of 2"):
         each(u) + each(q)
+    with pytest.raises(ValueError, match="family of 1"):
+        each(u) + entries(Row(text("t"), np.ones(1, dtype=np.int64), ""), "s")
 
     def two_inputs(model: Model, c: Context) -> None:
         model.holdings(c.epoch.max_lots)

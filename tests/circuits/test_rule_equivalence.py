@@ -31,6 +31,8 @@ from tests.oracles.brute import satisfiable
 
 LEVELS = {"es_level_permille": 500, "var_level_permille": 500}
 LIMITS = {"delta_limit.BTC": 2, "delta_limit": 3, "gamma_limit.ETH": 1, "vega_limit": 0}
+ADD_ONS = {"concentration_threshold_permille.1": 500, "concentration_rate_permille.1": 1000}
+SEVERAL = ADD_ONS | {"concentration_threshold_permille.a": 0, "concentration_rate_permille.a": 333}
 LOADINGS = {
     "factor_loading.a.BTC": 100,
     "factor_loading.a.ETH": 50,
@@ -41,7 +43,8 @@ LOADINGS = {
 
 def tiny(pnl: list[list[int]], **more: Any) -> RiskEpoch:
     """Two instruments of two underlyings, |q| <= 2."""
-    parameters = {"initial_factor_permille": 1500, "maintenance_factor_permille": 700, **LEVELS, **LIMITS, **LOADINGS}
+    parameters = {"initial_factor_permille": 1500, "maintenance_factor_permille": 700}
+    parameters |= LEVELS | LIMITS | ADD_ONS | LOADINGS
     fields: dict[str, Any] = {
         "value": [2, 1],
         "haircut_long": [1, 0],
@@ -49,6 +52,9 @@ def tiny(pnl: list[list[int]], **more: Any) -> RiskEpoch:
         "delta": [1, 2],
         "gamma": [1, -1],
         "vega": [5, 5],
+        "notional": [1, 1],
+        "short_minimum": [2, 0],
+        "rounding_error": [300, 600],
         "underlyings": ("BTC", "ETH"),
         "underlying_of": [0, 1],
         "max_lots": 2,
@@ -66,6 +72,10 @@ THREE = (
     tiny([[0, 0], [1, -2], [-1, -1], [0, -3]], value=[2, 4]),
 )
 LIMITED = tiny([[0, 0]], value=0, haircut_long=0, haircut_short=0, delta=[2, 2])
+FLOORED = (
+    tiny([[0, 0], [-1, 0], [0, -1]], value=[1, 4], haircut_long=[0, 0], haircut_short=[0, 0]),
+    tiny([[0, 0]], value=[-3, 2], haircut_long=[0, 0], haircut_short=[0, 0], short_minimum=[3, 1], rounding_error=0),
+)
 RICH = (tiny([[0, 0]], value=[9, 6]), tiny([[0, 0]], value=[-4, 5], haircut_long=[1, 1]))
 
 
@@ -95,6 +105,12 @@ CASES = {
     "worst_case": Case(rules.worst_case, {"R": REQUIREMENT, "m": LOSS}),
     "worst_case_limits": Case(
         rules.worst_case_limits, {"R": REQUIREMENT, "m": LOSS}, (TINY[0], LIMITED), lots=range(-2, 3), doubled=0
+    ),
+    "portfolio_margin": Case(
+        rules.portfolio_margin,
+        {"R": range(9), "x": range(7), "m": range(5), "A": range(4), "e1": range(2)},
+        FLOORED,
+        lots=range(-2, 3),
     ),
     "isolated": Case(rules.isolated, {"R": REQUIREMENT, "m": range(14)}),
     "expected_shortfall": Case(
@@ -208,6 +224,9 @@ def epochs(draw: st.DrawFn) -> RiskEpoch:
         delta=draw(row),
         gamma=draw(row),
         vega=draw(row),
+        notional=draw(st.lists(st.integers(0, 9), min_size=n, max_size=n)),
+        short_minimum=draw(st.lists(st.integers(0, 9), min_size=n, max_size=n)),
+        rounding_error=draw(st.lists(st.integers(0, 1500), min_size=n, max_size=n)),
         underlyings=("BTC", "ETH"),
         underlying_of=draw(st.lists(st.integers(-1, 1), min_size=n, max_size=n)),
         max_lots=20,
@@ -218,6 +237,7 @@ def epochs(draw: st.DrawFn) -> RiskEpoch:
             "var_level_permille": draw(st.integers(500, 999)),
             "delta_limit": 50,
             **limits,
+            **draw(st.sampled_from([{}, ADD_ONS, SEVERAL])),
             **loadings,
         },
     )

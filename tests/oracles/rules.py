@@ -51,6 +51,21 @@ def isolated(epoch: RiskEpoch, tier: Tier, q: Lots, pledges: Sequence[int]) -> b
     return 1000 * (equity(epoch, q) - sum(pledges)) - factor(epoch, tier) * worst >= 0
 
 
+def portfolio_margin(epoch: RiskEpoch, tier: Tier, q: Lots, pledges: Sequence[int]) -> bool:
+    """equity - pledges >= max(ceil((f worst + w A) / 1000), sum of short minima) + charges on size."""
+    f, sizes, p = factor(epoch, tier), [abs(x) for x in q], epoch.parameters
+    rounding = -(-dot(epoch.rounding_error.tolist(), sizes) // 1000)
+    worst = max(0, *(-profit for profit in profits(epoch, q)))
+    scan = -(-(f * worst + max(1000, 2 * f - 1000) * rounding) // 1000)
+    floor = dot(epoch.short_minimum.tolist(), [max(0, -x) for x in q])
+    on_size = 0
+    for tag in [key.split(".")[1] for key in p if key.startswith("concentration_rate_permille.")]:
+        threshold, rate = p[f"concentration_threshold_permille.{tag}"], p[f"concentration_rate_permille.{tag}"]
+        for size, most, notional in zip(sizes, epoch.max_lots.tolist(), epoch.notional.tolist(), strict=True):
+            on_size += max(0, size - threshold * most // 1000) * -(-rate * notional // 1000)
+    return equity(epoch, q) - sum(pledges) >= max(scan, floor) + on_size
+
+
 def within_limits(epoch: RiskEpoch, q: Lots) -> bool:
     """Every limit above zero of the parameters, on the net Greek of its underlying, or of all."""
     for key, limit in epoch.parameters.items():
