@@ -114,8 +114,8 @@ class Model:
     def row(self, name: str, values: Ints, meaning: str, tex: str | None = None) -> Row:
         return self._note(Row(text(name, tex), values, meaning))
 
-    def matrix(self, name: str, index: str, values: Ints, meaning: str) -> Matrix:
-        return self._note(Matrix(text(name), index, values, meaning))
+    def matrix(self, name: str, index: str, values: Ints, meaning: str, tex: str | None = None) -> Matrix:
+        return self._note(Matrix(text(name, tex), index, values, meaning))
 
     def _note(self, coefficient: C) -> C:
         self.coefficients.append(coefficient)

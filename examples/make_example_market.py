@@ -91,11 +91,10 @@ PARAMETERS = RiskParameters(
         "gamma_limit.ETH": 1_000_000,
         "vega_limit.BTC": 5_000_000,
         "vega_limit.ETH": 5_000_000,
-        "risk_weight_permille.BTC": 160,
-        "risk_weight_permille.ETH": 180,
-        "vega_risk_weight_permille.BTC": 250,
-        "vega_risk_weight_permille.ETH": 250,
-        "correlation_permille.BTC.ETH": 800,
+        # Daily moves of 3.2 % and 4 %, correlation 0.8: the Cholesky factor, in 1/1000 of 1 %.
+        "factor_loading.market.BTC": 3_200,
+        "factor_loading.market.ETH": 3_200,
+        "factor_loading.alt.ETH": 2_400,
     },
 )
 

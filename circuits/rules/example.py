@@ -20,6 +20,7 @@ PARAMETERS = {
     "vega_limit": 30,
     "concentration_threshold_permille.1": 40,
     "concentration_rate_permille.1": 10,
+    "offset_permille": 800,
     "es_level_permille": 600,
     "var_level_permille": 800,
     "factor_loading.alt.ETH": 2000,

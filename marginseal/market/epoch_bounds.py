@@ -60,9 +60,6 @@ PARAMETER_BOUNDS: Mapping[str, tuple[int, int]] = MappingProxyType(
         "vega_limit": (0, 2**52),
         "concentration_threshold_permille": (0, 1_000),
         "concentration_rate_permille": (0, 1_000),
-        "risk_weight_permille": (0, 10_000),
-        "vega_risk_weight_permille": (0, 10_000),
-        "correlation_permille": (-1_000, 1_000),
     }
 )
 _PARAMETER_NAME = re.compile(r"[a-z][a-z0-9_]{0,47}(\.[A-Za-z0-9][A-Za-z0-9_-]{0,15}){0,2}", re.ASCII)

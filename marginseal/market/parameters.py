@@ -27,7 +27,7 @@ from marginseal.market.universe import Universe
 
 FORMAT = "marginseal-parameters-1"
 _DOMAIN = b"MARGINSEAL-V1-PARAMETERS\x00"
-_PER_UNDERLYING = ("delta_limit", "gamma_limit", "vega_limit", "risk_weight_permille", "vega_risk_weight_permille")
+_PER_UNDERLYING = ("delta_limit", "gamma_limit", "vega_limit")
 _MAX_POINTS = 64
 
 

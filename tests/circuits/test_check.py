@@ -64,6 +64,8 @@ def moved(compiled: Compiled, witness: Witness, symbol: str, index: int, by: int
         ("portfolio_margin", "R", 0, -1, {"scan", "short minimum", "health"}),
         ("portfolio_margin", "x", 0, 1, {"short minimum", "health"}),
         ("portfolio_margin", "e1", 4, -1, {"concentration 1 [4]", "health"}),
+        ("product_offsets", "z(BTC)", 1, 1, {"BTC [1]", "scenario [1]"}),
+        ("product_offsets", "l(ETH)", 3, 1, {"ETH [3]", "scenario [3]"}),
         ("isolated", "m", 0, 1, {"instruments", "requirement"}),
         ("expected_shortfall", "t", 0, 1, {f"scenario [{s}]" for s in range(5)} | {"tail"}),
         ("expected_shortfall", "u", 1, 1, {"scenario [1]", "tail"}),

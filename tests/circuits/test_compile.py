@@ -158,6 +158,7 @@ def test_what_a_rule_is_compiled_with_changes_the_digest() -> None:
         example("worst_case", link=Link((1,))),
         example("worst_case_limits"),
         example("portfolio_margin"),
+        example("product_offsets"),
         example("parametric"),
         example("parametric", parameters={"scale": 999}),
         example("value_at_risk"),

@@ -104,6 +104,11 @@ def test_add_ons() -> None:
     assert labels == ["scenario", "rounding", "scan", "short minimum", "health"]
 
 
+def test_offsets() -> None:
+    for offset in (None, -1, 1001):
+        refused("rule.offset", "product_offsets", with_parameters(offset_permille=offset))
+
+
 def test_measures() -> None:
     for measure in ("rho", "pnl", "", None, ["delta"]):
         refused("rule.measure", "net_band", example_epoch(), measure=measure)

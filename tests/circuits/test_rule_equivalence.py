@@ -31,6 +31,7 @@ from tests.oracles.brute import satisfiable
 
 LEVELS = {"es_level_permille": 500, "var_level_permille": 500}
 LIMITS = {"delta_limit.BTC": 2, "delta_limit": 3, "gamma_limit.ETH": 1, "vega_limit": 0}
+OFFSET = {"offset_permille": 500}
 ADD_ONS = {"concentration_threshold_permille.1": 500, "concentration_rate_permille.1": 1000}
 SEVERAL = ADD_ONS | {"concentration_threshold_permille.a": 0, "concentration_rate_permille.a": 333}
 LOADINGS = {
@@ -44,7 +45,7 @@ LOADINGS = {
 def tiny(pnl: list[list[int]], **more: Any) -> RiskEpoch:
     """Two instruments of two underlyings, |q| <= 2."""
     parameters = {"initial_factor_permille": 1500, "maintenance_factor_permille": 700}
-    parameters |= LEVELS | LIMITS | ADD_ONS | LOADINGS
+    parameters |= LEVELS | LIMITS | OFFSET | ADD_ONS | LOADINGS
     fields: dict[str, Any] = {
         "value": [2, 1],
         "haircut_long": [1, 0],
@@ -75,6 +76,10 @@ LIMITED = tiny([[0, 0]], value=0, haircut_long=0, haircut_short=0, delta=[2, 2])
 FLOORED = (
     tiny([[0, 0], [-1, 0], [0, -1]], value=[1, 4], haircut_long=[0, 0], haircut_short=[0, 0]),
     tiny([[0, 0]], value=[-3, 2], haircut_long=[0, 0], haircut_short=[0, 0], short_minimum=[3, 1], rounding_error=0),
+)
+OPPOSED = (
+    tiny([[0, 0], [-1, 2]], value=[2, 0], haircut_long=0, haircut_short=0),
+    tiny([[0, 0], [1, -1], [-1, 1]], value=[-1, 2], haircut_long=0, haircut_short=0),
 )
 RICH = (tiny([[0, 0]], value=[9, 6]), tiny([[0, 0]], value=[-4, 5], haircut_long=[1, 1]))
 
@@ -110,7 +115,14 @@ CASES = {
         rules.portfolio_margin,
         {"R": range(9), "x": range(7), "m": range(5), "A": range(4), "e1": range(2)},
         FLOORED,
+        lots=(-2, -1, 0, 2),
+    ),
+    "product_offsets": Case(
+        rules.product_offsets,
+        {"R": range(9), "M": range(0, 4001, 500), "l(BTC)": range(5), "l(ETH)": range(5)},
+        OPPOSED,
         lots=range(-2, 3),
+        doubled=0,
     ),
     "isolated": Case(rules.isolated, {"R": REQUIREMENT, "m": range(14)}),
     "expected_shortfall": Case(
@@ -236,6 +248,7 @@ def epochs(draw: st.DrawFn) -> RiskEpoch:
             "es_level_permille": draw(st.integers(500, 999)),
             "var_level_permille": draw(st.integers(500, 999)),
             "delta_limit": 50,
+            "offset_permille": draw(st.integers(0, 1000)),
             **limits,
             **draw(st.sampled_from([{}, ADD_ONS, SEVERAL])),
             **loadings,
@@ -279,16 +292,28 @@ def test_witness_check_and_evaluation_agree_with_the_hand_written_rule(
 
 @settings(max_examples=60, deadline=None)
 @given(epoch=epochs(), data=st.data())
-def test_isolated_margin_implies_the_worst_case_and_costs_no_less(epoch: RiskEpoch, data: st.DataObject) -> None:
+def test_the_less_is_netted_the_more_it_costs(epoch: RiskEpoch, data: st.DataObject) -> None:
+    """Isolated, then underlyings offset in part, then all of the worst case."""
     n = epoch.instruments
     q = np.array(data.draw(st.lists(st.integers(-20, 20), min_size=n, max_size=n)))
     for tier in Tier:
-        cross, alone = (
+        alone, partly, cross = (
             evaluate(compile_rule(name, epoch, tier, venues=1).model, q, np.array([0]))
-            for name in ("worst_case", "isolated")
+            for name in ("isolated", "product_offsets", "worst_case")
         )
-        assert alone.figure("requirement") >= cross.figure("requirement")
-        assert cross.holds or not alone.holds
+        assert alone.figure("requirement") >= partly.figure("requirement") >= cross.figure("requirement")
+        assert (alone.holds, partly.holds) in {(a, b) for a in (False, cross.holds) for b in (False, cross.holds)}
+        assert partly.holds or not alone.holds
+
+
+@pytest.mark.parametrize(("offset", "same"), [(1000, "worst_case"), (0, "none")])
+def test_the_two_ends_of_the_offset(offset: int, same: str) -> None:
+    """All of a gain counts, and the rule is the worst case; nothing of it does, and losses add up."""
+    epoch = replace(OPPOSED[0], parameters=OPPOSED[0].parameters | {"offset_permille": offset})
+    q, none = np.array([2, 1]), np.array([0])
+    found = evaluate(compile_rule("product_offsets", epoch, Tier.INITIAL, venues=1).model, q, none)
+    expected = evaluate(compile_rule("worst_case", epoch, Tier.INITIAL, venues=1).model, q, none)
+    assert (found.figure("requirement"), expected.figure("requirement")) == ((0, 0) if same == "worst_case" else (3, 0))
 
 
 @settings(max_examples=60, deadline=None)
@@ -327,7 +352,7 @@ def test_the_best_choices_fit_their_widths_at_any_holdings_within_bounds(name: s
         pnl_bits, lot_bits = int(rng.integers(1, 41)), int(rng.integers(1, 44))
         pnl = rng.integers(1 - 2**pnl_bits, 2**pnl_bits, (9, 5))
         pnl[0] = 0
-        parameters = {"es_level_permille": 700, "var_level_permille": 700, "factor_loading.a.BTC": 1000}
+        parameters = {"es_level_permille": 700, "var_level_permille": 700, "factor_loading.a.BTC": 1000} | OFFSET
         epoch = epoch_from_arrays(
             pnl,
             value=2**40 - 1,

@@ -7,12 +7,25 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from circuits.rules.registry import RULES
 from marginseal.algebra.curve import GENERATOR_G1
 from marginseal.cli.desk import Desk
 from marginseal.errors import ProofRejected
 from marginseal.records.attestation import Attestation, make_attestation
 from marginseal.records.keys import Role
+from marginseal.records.statement import Kind
 from tests.cli.conftest import Run
+
+
+@pytest.mark.parametrize("rule", [name for name, r in RULES.items() if r.kind == Kind.ATTESTATION])
+def test_every_rule_judges_the_shipped_market_as_it_comes(run: Run, finished_desk: Path, rule: str) -> None:
+    """Whatever a rule needs of an epoch's parameters, the example has."""
+    holdings = sorted((finished_desk / "holdings").glob("*.csv"))
+    found = json.loads(run("margin", *holdings, "--rule", rule, "--json", cwd=finished_desk).out)
+    assert found["requirement_ticks"] > 0
+    assert found["holds"] == (rule != "isolated")
 
 
 def test_from_an_empty_folder_to_an_opened_pledge(run: Run, tmp_path: Path) -> None:

@@ -59,8 +59,8 @@ def test_what_is_shipped(market: ExampleMarket) -> None:
 
 
 def test_the_digests_are_pinned(market: ExampleMarket) -> None:
-    assert market.epoch.digest.hex() == "cfcce8fff9ae1b26dd9d07e1c935c17e2b16502d9d924a48a53c7620114d5163"
-    assert market.crash_epoch.digest.hex() == "62601e65e50532b1970cd4de3a39212ad075f2a19e7a2b4ed5dacea4a7bdf857"
+    assert market.epoch.digest.hex() == "539b2a253d5d40cf8a86dcfd5192047669b5be6cc3bfcc3d6c8c74d8a9680d04"
+    assert market.crash_epoch.digest.hex() == "96d8d4a5ed0fc78100b5fcd3697720f1c95e805e2fefa8a20c2afb7c9886dd06"
 
 
 def test_the_script_makes_the_shipped_files(tmp_path: Path) -> None:

@@ -107,7 +107,6 @@ def test_defaults_and_there_and_back(tmp_path: Path) -> None:
         ("parameters.unknown-underlying", {"rule": {"delta_limit.DOGE": 1}}),
         ("field.out-of-range", {"rule": {"delta_limit": -1}}),
         ("field.out-of-range", {"rule": {"offset_permille": 1001}}),
-        ("field.out-of-range", {"rule": {"correlation_permille.BTC.ETH": 1001}}),
         ("field.out-of-range", {"rule": {"free": 2**53}}),
         ("field.integer", {"rule": {"free": 1.5}}),
         ("field.integer", {"rule": {"free": True}}),

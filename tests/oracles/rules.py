@@ -66,6 +66,18 @@ def portfolio_margin(epoch: RiskEpoch, tier: Tier, q: Lots, pledges: Sequence[in
     return equity(epoch, q) - sum(pledges) >= max(scan, floor) + on_size
 
 
+def product_offsets(epoch: RiskEpoch, tier: Tier, q: Lots, pledges: Sequence[int]) -> bool:
+    """10^6 (equity - pledges) >= f times the largest, over the scenarios, of what the groups lose less what offsets."""
+    worst = 0
+    for row in epoch.pnl.tolist():
+        by_group: dict[int, int] = {}
+        for u, p, x in zip(epoch.underlying_of.tolist(), row, q, strict=True):
+            by_group[u] = by_group.get(u, 0) + p * x
+        offset = epoch.parameters["offset_permille"]
+        worst = max(worst, -sum(1000 * x if x < 0 else offset * x for x in by_group.values()))
+    return 10**6 * (equity(epoch, q) - sum(pledges)) >= factor(epoch, tier) * worst
+
+
 def within_limits(epoch: RiskEpoch, q: Lots) -> bool:
     """Every limit above zero of the parameters, on the net Greek of its underlying, or of all."""
     for key, limit in epoch.parameters.items():
