@@ -13,7 +13,7 @@ from marginseal.errors import InputError, PolicyError
 app = typer.Typer(help="Build, show and verify risk epochs.", no_args_is_help=True)
 
 UniverseFile = Annotated[Path, typer.Option("--universe", help="Universe file, JSON (of a CSV: `epoch universe`).")]
-SnapshotFile = Annotated[Path, typer.Option("--snapshot", help="Market snapshot, JSON.")]
+SnapshotFile = Annotated[Path, typer.Option("--snapshot", help="Market snapshot, JSON (of a CSV: `epoch snapshot`).")]
 ParametersFile = Annotated[Path, typer.Option("--parameters", help="Risk parameters, JSON.")]
 
 
@@ -157,6 +157,41 @@ def universe_(
         write_atomic(out, universe_json(listed))
     body = {"name": listed.name, "instruments": len(listed), "universe": listed.digest.hex()}
     emit(body, as_json, lambda b: print(f"{b['name']}: {b['instruments']} instruments, digest {b['universe']}"))
+
+
+@app.command("snapshot")
+def snapshot_(
+    file: Annotated[Path, typer.Argument(help="Snapshot file, JSON, or CSV by its name.")] = Path("snapshot.json"),
+    universe: UniverseFile = Path("universe.json"),
+    name: Annotated[str | None, typer.Option(help="Of a CSV: name of the snapshot.")] = None,
+    at: Annotated[str | None, typer.Option(help="Of a CSV: its moment, YYYY-MM-DDTHH:MM:SSZ.")] = None,
+    max_age_s: Annotated[int | None, typer.Option(help="Of a CSV: the oldest a price may be, s; default 600.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write it here, as JSON, or as CSV by its name.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a market snapshot against its universe and tell its digest; turn one form into the other."""
+    from marginseal.files import MAX_JSON_BYTES, read_bytes, write_atomic
+    from marginseal.market import fields
+    from marginseal.market.snapshot import read_snapshot, snapshot_json
+    from marginseal.market.snapshot_csv import parse_snapshot_csv, snapshot_csv
+    from marginseal.market.universe import read_universe
+
+    listed = read_universe(universe)
+    if file.suffix == ".csv":
+        if name is None or at is None:
+            raise InputError("snapshot.csv", "a CSV has no name and no moment: say --name and --at")
+        moment = fields.time(at, "--at")
+        data = read_bytes(file, limit=MAX_JSON_BYTES, what="snapshot")
+        age = 600 if max_age_s is None else max_age_s
+        read = parse_snapshot_csv(data, listed, name=name, time=moment, max_age_s=age)
+    elif (name, at, max_age_s) != (None, None, None):
+        raise InputError("snapshot.csv", "--name, --at and --max-age-s belong to a CSV; a JSON file has its own")
+    else:
+        read = read_snapshot(file, listed)
+    if out is not None:
+        write_atomic(out, snapshot_csv(read) if out.suffix == ".csv" else snapshot_json(read))
+    body = {"name": read.name, "quotes": len(read.quotes), "time": utc(read.time), "snapshot": read.digest.hex()}
+    emit(body, as_json, lambda b: print(f"{b['name']}: {b['quotes']} quotes at {b['time']}, digest {b['snapshot']}"))
 
 
 def built(universe: Path, snapshot: Path, parameters: Path) -> Any:

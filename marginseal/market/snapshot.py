@@ -193,8 +193,13 @@ def _quote_document(quote: Quote) -> dict[str, Any]:
 
 def parse_snapshot(data: bytes, universe: Universe) -> Snapshot:
     """A checked snapshot from its JSON file.  DecodeError json.*, InputError field.*, snapshot.*, RangeError."""
+    return snapshot_from(parse_json(data, what="snapshot"), universe)
+
+
+def snapshot_from(document: object, universe: Universe) -> Snapshot:
+    """A checked snapshot from its document.  InputError field.*, snapshot.*, RangeError."""
     keys = ("format", "name", "universe_digest", "time", "max_age_s", "index", "forwards", "quotes")
-    top = fields.obj(parse_json(data, what="snapshot"), "snapshot", required=keys, optional=("settled",))
+    top = fields.obj(document, "snapshot", required=keys, optional=("settled",))
     fields.choice(top["format"], "snapshot: format", (FORMAT,))
     now = fields.time(top["time"], "snapshot: time")
     forwards = {

@@ -97,6 +97,14 @@ def test_an_instrument_more_and_a_universe_in_csv(run: Run, desk: Path) -> None:
     given = ("--name", universe["name"], "--settlement", "USD", "--out", "again.json", "--json")
     assert json.loads(run("epoch", "universe", "universe.csv", *given).out)["universe"] == told
     assert run("epoch", "build", "--universe", "again.json").status == 0
+    digest = json.loads(run("epoch", "snapshot", "--out", "prices.csv", "--json").out)["snapshot"]
+    moment = ("--name", snapshot["name"], "--at", snapshot["time"], "--max-age-s", snapshot["max_age_s"])
+    back = run("epoch", "snapshot", "prices.csv", *moment, "--out", "prices.json", "--json")
+    assert json.loads(back.out)["snapshot"] == digest
+    assert run("epoch", "build", "--snapshot", "prices.json").status == 0
+    for incomplete in (("prices.csv",), ("prices.json", "--name", "x"), ("prices.csv", "--name", "x", "--at", "now")):
+        ran = run("epoch", "snapshot", *incomplete)
+        assert (ran.status, "Traceback" in ran.err) == (3, False)
     for wrong in (
         ("universe.csv",),
         ("universe.json", "--name", "x"),

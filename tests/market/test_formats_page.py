@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from marginseal.market import importer, parameters, portfolio, universe
+from marginseal.market import importer, parameters, portfolio, snapshot_csv, universe
 from marginseal.market.epoch_bounds import PARAMETER_BOUNDS, VECTORS
 from marginseal.records.client_policy import parse_policy
 from tests.market.markets import one_of_each
@@ -31,3 +31,4 @@ def test_the_page_names_every_column_vector_and_parameter() -> None:
     assert set(PARAMETER_BOUNDS) <= words
     assert {key for row in one_of_each().instruments for key in row.document()} <= words
     assert ",".join(universe.CSV_COLUMNS) in PAGE
+    assert ",".join(snapshot_csv.CSV_COLUMNS) in PAGE
