@@ -11,8 +11,6 @@ the rule is the worst case; with φ = 0 the losses of all underlyings in one sce
 
 from __future__ import annotations
 
-import numpy as np
-
 from circuits.choices import Largest, PositivePart
 from circuits.expr import Expr, each
 from circuits.model import Model
@@ -21,6 +19,7 @@ from circuits.rules.parts import FACTORS, HAIRCUT_PAIRS, PERMILLE, cover, holdin
 from circuits.rules.rule import Condition, Context, Rule
 from circuits.rules.tail import SCENARIOS
 from marginseal.market.epoch import RiskEpoch
+from marginseal.market.epoch_bounds import MAX_CELLS
 from marginseal.records.statement import Kind, Tier
 
 _NONE = "no underlying"  # with a space: no symbol of an underlying
@@ -40,6 +39,13 @@ def _groups(epoch: RiskEpoch) -> dict[str, int]:
     return groups
 
 
+SIZE = Condition(
+    "rule.size",
+    "underlyings x scenarios x instruments are at most the cells an epoch may have: each underlying takes a matrix",
+    lambda c: len(_groups(c.epoch)) * c.epoch.pnl.size <= MAX_CELLS,
+)
+
+
 def _build(model: Model, c: Context) -> None:
     q = holdings(model, c)
     room = resources(model, c, q)
@@ -48,7 +54,7 @@ def _build(model: Model, c: Context) -> None:
     counted: list[Expr] = []
     most = 0
     for group, underlying in _groups(c.epoch).items():
-        columns = np.where(c.epoch.underlying_of == underlying, c.epoch.pnl[1:], 0)
+        columns = c.epoch.pnl_of(underlying)[1:]
         tex = rf"{{\text{{{group}}}}}"
         what = f"profit of one lot of {group} in scenario s ≥ 1, ticks"
         profit: Expr = model.matrix(f"P({group})", "s", columns, what, f"P^{tex}") @ q
@@ -80,6 +86,6 @@ RULE = Rule(
     kind=Kind.ATTESTATION,
     tiers=(Tier.INITIAL, Tier.MAINTENANCE),
     summary="The worst case over scenarios, where a gain in one underlying pays only in part for a loss in another.",
-    conditions=(HAIRCUT_PAIRS, FACTORS, SCENARIOS, OFFSET),
+    conditions=(HAIRCUT_PAIRS, FACTORS, SCENARIOS, OFFSET, SIZE),
     build=_build,
 )

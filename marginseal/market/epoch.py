@@ -132,6 +132,16 @@ class RiskEpoch:
         """Instrument id -> row."""
         return MappingProxyType({i: row for row, i in enumerate(self.instrument_ids)})
 
+    def pnl_of(self, underlying: int) -> Int64Array:
+        """P with zeros in all columns but those of one underlying (-1: of what has none).  Read-only, made once: all
+        rules on this epoch share it."""
+        made: dict[int, Int64Array] = self.__dict__.setdefault("_pnl_of", {})
+        if underlying not in made:
+            columns = np.where(self.underlying_of == underlying, self.pnl, 0)
+            columns.flags.writeable = False
+            made[underlying] = columns
+        return made[underlying]
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RiskEpoch) and self.digest == other.digest
 

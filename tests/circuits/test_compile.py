@@ -220,6 +220,8 @@ def test_all_claims_of_an_attestation_share_one_copy_of_the_matrix_in_floats() -
     floats = [compiled.circuit.dense[0].as_float for compiled in (*es, var)]
     assert all(shared is floats[0] for shared in floats)
     assert all(np.array_equal(shared, epoch.pnl[1:]) for shared in floats)
+    both = [compile_rule("product_offsets", epoch, tier, venues=3).circuit.dense for tier in Tier]
+    assert [dense.as_float is other.as_float for dense, other in zip(*both, strict=True)] == [True, True]
     # Another part of the same memory is another matrix, and numbers that may still change are shared by nobody.
     assert np.array_equal(example("worst_case").circuit.dense[0].as_float, epoch.pnl)
     own = np.array(epoch.pnl)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from circuits.compile import compile_rule
+from circuits.rules import product_offsets
 from circuits.rules.example import PARAMETERS, example_epoch
 from circuits.rules.registry import RULES, build, rule_named
 from marginseal.errors import RuleError
@@ -107,6 +108,14 @@ def test_add_ons() -> None:
 def test_offsets() -> None:
     for offset in (None, -1, 1001):
         refused("rule.offset", "product_offsets", with_parameters(offset_permille=offset))
+
+
+def test_a_matrix_for_each_underlying_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = 2 * example_epoch().pnl.size
+    monkeypatch.setattr(product_offsets, "MAX_CELLS", cells)
+    assert compile_rule("product_offsets", example_epoch(), Tier.INITIAL, venues=0).circuit.equations
+    monkeypatch.setattr(product_offsets, "MAX_CELLS", cells - 1)
+    refused("rule.size", "product_offsets", example_epoch())
 
 
 def test_measures() -> None:
