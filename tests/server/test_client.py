@@ -20,6 +20,7 @@ import pytest
 from marginseal.errors import ServiceError
 from server.client import Client
 from server.tls import development_certificates, server_context
+from tests.server.patience import PATIENCE_S
 
 REQUEST_END = b"\r\n\r\n"
 WHOLE = b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"key":"k"}'
@@ -49,7 +50,9 @@ def after(
         with tls.wrap_socket(plain, server_side=True) as s:
             read = b""
             while REQUEST_END not in read:
-                read += s.recv(4096)
+                if not (some := s.recv(4096)):  # the client has given up
+                    return
+                read += some
             s.sendall(answer)
             end(s)
 
@@ -99,7 +102,7 @@ def connected_and_reset(*arguments: Any, **options: Any) -> socket.socket:
     s = socket.create_connection(arguments[0])
     poll = select.poll()
     poll.register(s, select.POLLIN)
-    assert poll.poll(5000)
+    assert poll.poll(1000 * PATIENCE_S)
     return s
 
 
@@ -115,7 +118,7 @@ def test_a_server_that_dies_leaves_no_socket_open_here(
         if treat is before_the_handshake:
             monkeypatch.setattr("urllib3.util.connection.create_connection", connected_and_reset)
         with nothing_left():
-            client = Client(server.url, ca=server.ca, patience_s=0, timeout_s=5)
+            client = Client(server.url, ca=server.ca, patience_s=0, timeout_s=PATIENCE_S)
             for _ in range(2):
                 with contextlib.suppress(ServiceError):
                     assert client.log_key() == "k"
@@ -130,7 +133,7 @@ def test_a_caller_that_hangs_up_before_the_handshake_leaves_no_socket_open_there
         caller = socket.create_connection(listener.getsockname())
         accepted, _ = listener.accept()
         reset(caller)
-        assert select.select([accepted], [], [], 5)[0]
+        assert select.select([accepted], [], [], PATIENCE_S)[0]
         with pytest.raises(ConnectionResetError):
             tls.wrap_socket(accepted, server_side=True)
 
@@ -145,7 +148,7 @@ def test_a_client_trusts_the_authority_and_the_name_it_is_given_and_no_other(tmp
             (server.url, None, False),
             (elsewhere, server.ca, False),
         ):
-            client = Client(url, ca=ca, patience_s=0, timeout_s=5)
+            client = Client(url, ca=ca, patience_s=0, timeout_s=PATIENCE_S)
             with contextlib.closing(client), contextlib.nullcontext() if trusted else pytest.raises(ServiceError):
                 assert client.log_key() == "k"
 
@@ -154,7 +157,7 @@ def test_an_answer_under_a_certificate_of_strangers_is_no_answer(tmp_path: Path)
     """At once, and said as what it is: no waiting mends it."""
     strangers = development_certificates(tmp_path / "strangers", datetime.datetime.now(datetime.UTC))
     with contextlib.closing(Dying(tmp_path / "server", after(WHOLE))) as server:
-        client = Client(server.url, ca=strangers, patience_s=60, timeout_s=5)
+        client = Client(server.url, ca=strangers, patience_s=60, timeout_s=PATIENCE_S)
         with (
             contextlib.closing(client),
             pytest.raises(ServiceError, match=r"127\.0\.0\.1.*service\.certificate") as refused,

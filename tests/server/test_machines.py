@@ -22,8 +22,9 @@ from marginseal.log.merkle import verify_consistency
 from marginseal.records.submission import Submission
 from server.client import Submitted
 from tests.server.databases import fresh, shared
+from tests.server.patience import PATIENCE_S, hold_port, until
 from tests.server.test_kills import attested, children_of
-from tests.server.world import ROOT, Account, Site, free_port, python_path, site
+from tests.server.world import ROOT, Account, Site, python_path, site
 
 pytestmark = shared
 ACCOUNTS, EACH = 4, 3
@@ -36,8 +37,9 @@ def machines(tmp_path: Path) -> Iterator[tuple[Site, Site]]:
         data = tmp_path / "other" / "data"
         for name in ("keys", "tls"):
             shutil.copytree(one.config.data_dir / name, data / name)
-        server = one.config.server.model_copy(update={"port": free_port()})
-        other = Site(one.config.model_copy(update={"data_dir": data, "server": server}))
+        port = hold_port()
+        server = one.config.server.model_copy(update={"port": port.getsockname()[1]})
+        other = Site(one.config.model_copy(update={"data_dir": data, "server": server}), port=port)
         try:
             yield one, other
         finally:
@@ -68,7 +70,7 @@ def test_two_machines_drain_one_queue_and_each_job_is_attested_once(machines: tu
     for machine in machines:
         machine.work()
     for number, (account, one) in enumerate(waiting):
-        status = machines[number % 2].client(account).wait(one, timeout_s=180)  # asked of any machine
+        status = machines[number % 2].client(account).wait(one)  # asked of any machine
         assert status["state"] == "attested", machines[0].said() + machines[1].said()
     done = [done_by(machine) for machine in machines]
     assert all(done), done
@@ -84,16 +86,14 @@ def test_a_machine_that_is_gone_leaves_its_jobs_to_the_other(machines: tuple[Sit
     one.serve()
     waiting = submitted((one, one))
     lost = other.work()
-    deadline = time.monotonic() + 60
-    while not done_by(other) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    until(lambda: done_by(other), "a job that the machine has done")
     workers = children_of(lost.pid)
     os.kill(lost.pid, signal.SIGKILL)
     for worker in workers:
         os.kill(worker, signal.SIGKILL)
     one.work()
     for account, submission in waiting:
-        assert one.client(account).wait(submission, timeout_s=180)["state"] == "attested", one.said()
+        assert one.client(account).wait(submission)["state"] == "attested", one.said()
     assert len(attested(one)) == len(set(attested(one))) == ACCOUNTS * EACH
 
 
@@ -136,4 +136,4 @@ first_run(load(data_dir=Path(sys.argv[1]), database_url=sys.argv[2]), print, log
         )
         for n in range(3)
     ]
-    assert [process.wait(120) for process in started] == [0, 0, 0]
+    assert [process.wait(PATIENCE_S) for process in started] == [0, 0, 0]

@@ -15,6 +15,7 @@ from marginseal.records.attestation import Attestation
 from marginseal.records.keys import PublicKey, Role
 from marginseal.records.pledges import open_pledge, verify_pledge
 from server.main import ATTESTATION_KEY, public_half
+from tests.server.patience import until
 from tests.server.world import (
     UNHEALTHY,
     VENUE_REGISTRY,
@@ -42,7 +43,7 @@ def test_a_sealed_submission_becomes_an_attestation_that_a_venue_verifies(runnin
     running.publish(published)
 
     submitted = client.submit(submission)
-    status = client.wait(submitted, timeout_s=60)
+    status = client.wait(submitted)
     assert status["state"] == "attested", running.said()
     answer = client.answer(status, submitted, fund.response)
     assert answer is not None
@@ -85,7 +86,7 @@ def test_the_second_in_the_chain_follows_the_first(running: Site) -> None:
     for sequence in (1, 2):
         submission, published = fund.submission()
         running.publish(published)
-        status = client.wait(client.submit(submission), timeout_s=60)
+        status = client.wait(client.submit(submission))
         assert (status["state"], status["sequence"]) == ("attested", sequence)
     logged = running.client().latest("fund-2", after=1)
     assert logged is not None
@@ -98,7 +99,7 @@ def test_an_unhealthy_book_is_refused_and_only_its_owner_learns_why(running: Sit
     submission, published = fund.submission(UNHEALTHY)
     running.publish(published)
     submitted = client.submit(submission)
-    status = client.wait(submitted, timeout_s=60)
+    status = client.wait(submitted)
     assert (status["state"], status["code"]) == ("refused", "submission.refused")
     assert "shortfall" not in str(status)
     answer = client.answer(status, submitted, fund.response)
@@ -116,7 +117,7 @@ def test_every_answer_has_the_same_size(running: Site) -> None:
         client = running.client(account)
         submission, published = account.submission(lots)
         running.publish(published)
-        status = client.wait(client.submit(submission), timeout_s=60)
+        status = client.wait(client.submit(submission))
         sizes.add(len(str(status["result"])))
     assert len(sizes) == 1
 
@@ -127,7 +128,8 @@ def test_a_venue_waiting_for_the_next_attestation_gets_it(running: Site) -> None
     submission, published = fund.submission()
     running.publish(published)
     client.submit(submission)
-    logged = running.client().latest("fund-6", wait_s=20)
+    venue = running.client()
+    logged = until(lambda: venue.latest("fund-6", wait_s=20), "the attestation")
     assert logged is not None
     assert logged.sequence == 1
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import re
 import secrets
 import socket
 import ssl
@@ -15,6 +17,7 @@ import requests
 
 from marginseal.records.keys import SigningKey
 from server.client import Client
+from tests.server.patience import PATIENCE_S
 from tests.server.world import Account, Site
 
 
@@ -44,13 +47,13 @@ def context(s: Site, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
     return c
 
 
-def connect(s: Site, version: ssl.TLSVersion | None = None, timeout: float = 15) -> ssl.SSLSocket:
+def connect(s: Site, version: ssl.TLSVersion | None = None, timeout: float = PATIENCE_S) -> ssl.SSLSocket:
     raw = socket.create_connection(("127.0.0.1", s.config.server.port), timeout)
     return context(s, version).wrap_socket(raw, server_hostname="127.0.0.1")
 
 
 def exchange(s: Site, *pieces: bytes | float, half_close: bool = False) -> Reply:
-    """Send pieces (a number: wait so many seconds), read to the end."""
+    """Send pieces (a number: wait so many seconds), read the answer or to the end.  TimeoutError when neither comes."""
     with connect(s) as c:
         try:
             for piece in pieces:
@@ -62,14 +65,23 @@ def exchange(s: Site, *pieces: bytes | float, half_close: bool = False) -> Reply
                 c.unwrap()
         except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
             pass
-        data = b""
-        try:
-            while chunk := c.recv(65536):
-                data += chunk
-        except (ConnectionResetError, ssl.SSLError, TimeoutError):
-            pass
+        return answer(c)
+
+
+def answer(c: ssl.SSLSocket) -> Reply:
+    """One answer, or what came before the connection ended: status 0 for nothing."""
+    data = b""
+    with contextlib.suppress(ConnectionResetError, ssl.SSLError):
+        while not _whole(data) and (chunk := c.recv(65536)):
+            data += chunk
     head, _, body = data.partition(b"\r\n\r\n")
     return Reply(int(head.split()[1]) if head else 0, head.decode("latin-1"), body)
+
+
+def _whole(data: bytes) -> bool:
+    head, end, body = data.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+    return bool(end) and length is not None and len(body) >= int(length[1])
 
 
 def post(path: str, body: bytes, *headers: str, length: int | None = None) -> bytes:
@@ -107,7 +119,7 @@ class Recorder(Client):
         return kept[0]
 
     def deliver(self, request: requests.PreparedRequest) -> requests.Response:
-        return self._session.send(request, timeout=15)
+        return self._session.send(request, timeout=PATIENCE_S)
 
 
 def recorder(s: Site, key: SigningKey | None) -> Recorder:

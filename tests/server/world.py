@@ -69,6 +69,7 @@ from server.store import Store
 from server.wire import encode_body
 from tests.market.markets import one_of_each
 from tests.server.databases import fresh
+from tests.server.patience import PATIENCE_S, hold_port, until
 
 ROOT = Path(__file__).resolve().parents[2]
 VENUES = ("venue-a", "venue-b")
@@ -276,12 +277,6 @@ def python_path() -> str:
     return os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
 @dataclass
 class Site:
     """A service's directory, configuration and operator; processes started here are stopped by `close`."""
@@ -290,6 +285,7 @@ class Site:
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     logs: list[Path] = field(default_factory=list)
     clients: list[Client] = field(default_factory=list)
+    port: socket.socket | None = None
 
     @classmethod
     def new(cls, directory: Path, **sections: Any) -> Site:
@@ -298,10 +294,11 @@ class Site:
         database = fresh(directory)
         if database is not None:
             sections["database_url"] = database
-        server = {"port": free_port(), "processes": 1, "threads": 8, **sections.pop("server", {})}
+        port = hold_port()
+        server = {"port": port.getsockname()[1], "processes": 1, "threads": 8, **sections.pop("server", {})}
         config = load(data_dir=directory / "data", server=server, **sections)
         config = first_run(config, lambda line: None, log_cost=MIN_LOG_COST)
-        site = cls(config)
+        site = cls(config, port=port)
         with site.office() as desk:
             for source in SOURCES:
                 desk.register_source(source, SOURCE_KEYS[source].public)
@@ -419,13 +416,12 @@ class Site:
 
     def listens(self) -> bool:
         """Wait until the process started last says that it does; at the port one that was just killed may answer."""
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            if '"event": "serving"' in self.logs[-1].read_text():
-                return True
+
+        def serving() -> bool:
             assert self.processes[-1].poll() is None, self.said()
-            time.sleep(0.05)
-        raise AssertionError("the server does not listen: " + self.said())
+            return '"event": "serving"' in self.logs[-1].read_text()
+
+        return until(serving, "a server that listens")
 
     def work(self) -> subprocess.Popen[bytes]:
         return self.start("from server.main import work\nwork(config)")
@@ -435,7 +431,7 @@ class Site:
 
     def stop(self, process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> int:
         process.send_signal(number)
-        return process.wait(30)
+        return process.wait(PATIENCE_S)
 
     def close(self) -> None:
         for client in self.clients:
@@ -443,7 +439,9 @@ class Site:
         for process in self.processes:
             if process.poll() is None:
                 process.kill()
-            process.wait(10)
+            process.wait(PATIENCE_S)
+        if self.port is not None:
+            self.port.close()
 
 
 @contextlib.contextmanager
