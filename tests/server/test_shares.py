@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import ssl
 import threading
@@ -15,22 +16,28 @@ import pytest
 
 from server.main import close_log, open_log
 from server.web import Shares, neighbourhood
+from tests.server.patience import PATIENCE_S
 from tests.server.wire_level import context
 from tests.server.world import Site, site
 
 THREADS, CONNECTIONS = 8, 512
 GREEDY, HONEST = "127.0.0.1", "127.0.0.2"
+HOLD_S = 90
+"""How long the server bears with a caller."""
+SOON_S = 20
+"""An honest caller gets an answer in milliseconds, on a busy machine in a second or two; if he had to wait for the
+greedy ones, it would be HOLD_S, or a minute of their goodbyes."""
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    server = {"threads": THREADS, "processes": 1, "receive_timeout_s": 5}
+    server = {"threads": THREADS, "processes": 1, "receive_timeout_s": HOLD_S, "request_timeout_s": 2 * HOLD_S}
     with site(tmp_path_factory.mktemp("shares"), server=server, rates={"client_burst": 5_000}) as s:
         s.serve()
         yield s
 
 
-def call(s: Site, address: str, timeout_s: float = 15) -> socket.socket:
+def call(s: Site, address: str, timeout_s: float = PATIENCE_S) -> socket.socket:
     c = socket.socket()
     c.settimeout(timeout_s)
     c.bind((address, 0))
@@ -64,7 +71,7 @@ def many(count: int, act: Callable[[threading.Event], None]) -> Iterator[None]:
     finally:
         over.set()
         for t in threads:
-            t.join(20)
+            t.join(PATIENCE_S)
 
 
 def test_handshakes_that_never_end_stop_nobody_else(small: Site) -> None:
@@ -74,10 +81,11 @@ def test_handshakes_that_never_end_stop_nobody_else(small: Site) -> None:
         while not over.is_set():
             with contextlib.suppress(OSError), call(small, GREEDY) as c:
                 c.sendall(b"\x16")
-                c.recv(1)
+                while not over.is_set() and not select.select([c], [], [], 0.1)[0]:
+                    pass
 
     with many(4 * THREADS, act):
-        assert slowest_answer(small) < 2
+        assert slowest_answer(small) < SOON_S
 
 
 def test_answers_that_nobody_takes_stop_nobody_else(small: Site) -> None:
@@ -94,7 +102,7 @@ def test_answers_that_nobody_takes_stop_nobody_else(small: Site) -> None:
             over.wait()
 
     with many(2 * THREADS, act):
-        assert slowest_answer(small) < 2
+        assert slowest_answer(small) < SOON_S
 
 
 def test_answered_callers_who_do_not_hang_up_stop_nobody_else(small: Site) -> None:
@@ -106,13 +114,13 @@ def test_answered_callers_who_do_not_hang_up_stop_nobody_else(small: Site) -> No
             over.wait()
 
     with many(4 * THREADS, act):
-        assert slowest_answer(small) < 2
+        assert slowest_answer(small) < SOON_S
 
 
 def test_connections_of_one_address_leave_room_for_others(small: Site) -> None:
     held = [call(small, GREEDY) for _ in range(CONNECTIONS + 50)]
     try:
-        assert slowest_answer(small, 2) < 2
+        assert slowest_answer(small, 2) < SOON_S
     finally:
         for c in held:
             c.close()
