@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import itertools
 import json
 import logging
 import os
@@ -32,8 +33,9 @@ from server.problem import Refusal
 from server.store import Store
 from server.tables import catalogue
 from server.tls import development_certificates, server_context
-from server.watch import Watch
+from server.watch import INTERVAL_S, Watch
 from server.wire import ANSWER_BYTES, Answer, decode_body, open_answer, seal_answer, size_classes
+from tests.server.patience import PATIENCE_S, until
 from tests.server.world import site, submit_directly
 
 # Configuration
@@ -155,33 +157,44 @@ def test_the_table_of_clients_is_bounded() -> None:
 def test_a_waiter_gets_news_soon_and_the_rest_of_its_time_not_otherwise() -> None:
     news: list[int] = []
     watch = Watch(lambda: len(news), waiters=1)
-    threading.Timer(0.2, lambda: news.append(7)).start()
     started = time.monotonic()
-    assert watch.wait(lambda: news[-1] if news else None, 5) == 7
-    assert 0.1 < time.monotonic() - started < 2
+    threading.Timer(0.2, lambda: news.append(7)).start()
+    assert watch.wait(lambda: news[-1] if news else None, PATIENCE_S) == 7
+    assert 0.2 <= time.monotonic() - started < PATIENCE_S / 2
+    started = time.monotonic()
     assert watch.wait(lambda: None, 0.2) is None
+    assert time.monotonic() - started >= 0.2
 
 
 def test_more_waiters_than_slots_are_turned_away_at_once() -> None:
-    watch = Watch(lambda: 0, waiters=1)
-    thread = threading.Thread(target=watch.wait, args=(lambda: None, 1.0))
+    asked: list[int] = []
+    over = threading.Event()
+    watch = Watch(time.monotonic, waiters=1)  # always news
+
+    def find() -> bool | None:
+        asked.append(0)
+        return over.is_set() or None
+
+    thread = threading.Thread(target=watch.wait, args=(find, PATIENCE_S))
     thread.start()
-    time.sleep(0.1)
+    until(lambda: len(asked) > 1, "a waiter in the one slot")
     started = time.monotonic()
-    assert watch.wait(lambda: None, 5) is None
-    assert time.monotonic() - started < 0.5
+    assert watch.wait(lambda: None, PATIENCE_S) is None
+    assert time.monotonic() - started < PATIENCE_S / 2
+    over.set()
     thread.join()
 
 
 def test_the_probe_is_asked_seldom_however_many_ask() -> None:
-    calls: list[int] = []
-    watch = Watch(lambda: calls.append(1), waiters=4)
+    calls: list[float] = []
+    watch = Watch(lambda: calls.append(time.monotonic()), waiters=4)
     threads = [threading.Thread(target=watch.wait, args=(lambda: None, 0.5)) for _ in range(4)]
     for t in threads:
         t.start()
     for t in threads:
         t.join()
-    assert len(calls) <= 12
+    assert len(calls) > 1
+    assert all(later - earlier >= INTERVAL_S for earlier, later in itertools.pairwise(calls))
 
 
 # Answers
