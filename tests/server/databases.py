@@ -41,6 +41,7 @@ def _run(statement: str) -> None:
 
 
 def fresh_store(directory: Path) -> Store:
-    store = Store(fresh(directory) or f"sqlite:///{directory}/service.db")
+    """Its writers wait for one another as long as a slow disk may take; SQLite's own waiting is not fair."""
+    store = Store(fresh(directory) or f"sqlite:///{directory}/service.db", busy_ms=60_000)
     migrate(store)
     return store

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from server.jobs import DEATHS_AT_ONCE, Busy, Job, LeaseQueue, Limits, Outcome, now_ms
+from server.jobs import DEATHS_AT_ONCE, Busy, Job, LeaseQueue, Limits, Outcome
 from server.store import Store
 from server.tables import jobs, results, submissions
 from server.tidy import DAY_MS, tidy
@@ -24,7 +25,7 @@ SEALED = b"sealed bytes"
 
 
 def put(store: Store, queue: LeaseQueue, account: str, sequence: int) -> str:
-    name = f"{account}-{sequence}-{now_ms()}-{threading.get_ident()}"[:32]
+    name = secrets.token_hex(16)
     with store.write() as c:
         c.execute(
             sa.insert(submissions).values(
@@ -235,7 +236,7 @@ def test_a_job_that_kills_its_workers_does_not_take_each_new_one(store: Store, c
 
 
 def test_many_threads_share_the_work_without_loss_or_repetition(store: Store) -> None:
-    queue = LeaseQueue(store, Limits(max_queued=500, max_queued_per_account=500))
+    queue = LeaseQueue(store, Limits(lease_s=600, max_queued=500, max_queued_per_account=500))
     for i in range(60):
         put(store, queue, f"account {i % 7}", i + 1)
     done: list[int] = []

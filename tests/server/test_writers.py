@@ -24,7 +24,10 @@ _LAST = sa.select(sa.func.max(catalogue.c.idx))
 @pytest.fixture
 def stores(tmp_path: Path) -> Iterator[tuple[Store, Store]]:
     """One database as two machines see it."""
-    with contextlib.closing(fresh_store(tmp_path)) as one, contextlib.closing(Store(_url(one))) as other:
+    with (
+        contextlib.closing(fresh_store(tmp_path)) as one,
+        contextlib.closing(Store(_url(one), busy_ms=60_000)) as other,
+    ):
         yield one, other
 
 
