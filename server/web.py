@@ -41,7 +41,10 @@ Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class Deadlines:
-    """Shuts down sockets whose time is up, from one thread, by a duplicate of each: a reused number is never hit."""
+    """Shuts down sockets whose time is up, from one thread, by a duplicate of each: a reused number is never hit.
+
+    A connection is known by the thread that serves it.  Its number will not do: a socket that is closed while it is
+    served gives it to the next, which would then share a deadline with it and lose it when the first is done."""
 
     TICK_S = 0.25
 
@@ -50,17 +53,24 @@ class Deadlines:
         self._due: dict[int, tuple[float, int]] = {}
         threading.Thread(target=self._watch, name="deadlines", daemon=True).start()
 
-    def arm(self, fd: int, seconds: float) -> None:
-        """The connection `fd` has this long from now, whatever it had before."""
+    @contextlib.contextmanager
+    def on(self, fd: int, seconds: float) -> Iterator[None]:
+        """The connection `fd`, which this thread serves in the block, has this long from now."""
+        thread, copy = threading.get_ident(), os.dup(fd)
         with self._lock:
-            _, copy = self._due.get(fd, (0.0, -1))
-            self._due[fd] = (time.monotonic() + seconds, os.dup(fd) if copy < 0 else copy)
-
-    def disarm(self, fd: int) -> None:
-        with self._lock:
-            _, copy = self._due.pop(fd, (0.0, -1))
-        if copy >= 0:
+            self._due[thread] = (time.monotonic() + seconds, copy)
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._due[thread]
             os.close(copy)
+
+    def extend(self, seconds: float) -> None:
+        """The connection that this thread serves has this long from now, whatever it had before."""
+        with self._lock:
+            _, copy = self._due[threading.get_ident()]
+            self._due[threading.get_ident()] = (time.monotonic() + seconds, copy)
 
     def _watch(self) -> None:
         while True:
@@ -166,8 +176,7 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]
 
         def received(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
             # From here on the time is the server's own; with a body, from when the application has read it.
-            fd = environ["gunicorn.socket"].fileno()
-            environ[RECEIVED] = lambda: self.deadlines.arm(fd, self.app.service.server.request_timeout_s)
+            environ[RECEIVED] = lambda: self.deadlines.extend(self.app.service.server.request_timeout_s)
             if environ.get("CONTENT_LENGTH", "0") in ("", "0") and "HTTP_TRANSFER_ENCODING" not in environ:
                 environ[RECEIVED]()
             return inner(environ, start)
@@ -175,15 +184,11 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]
         self.wsgi = received
 
     def handle(self, conn: TConn) -> object:
-        fd = conn.sock.fileno()
-        self.deadlines.arm(fd, self.app.service.server.receive_timeout_s)
-        try:
+        with self.deadlines.on(conn.sock.fileno(), self.app.service.server.receive_timeout_s):
             kept = super().handle(conn)
             if not kept and conn.parser is not None:
                 self._take_rest(conn)
             return kept
-        finally:
-            self.deadlines.disarm(fd)
 
     def _take_rest(self, conn: TConn) -> None:
         """What is still to come of a body that was refused unread: closed before, the connection would be reset, and

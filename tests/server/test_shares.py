@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from server.main import close_log, open_log
-from server.web import Shares, neighbourhood
+from server.web import Deadlines, Shares, neighbourhood
 from tests.server.patience import PATIENCE_S
 from tests.server.wire_level import context
 from tests.server.world import Site, site
@@ -132,6 +132,33 @@ def test_the_metrics_are_for_this_machine_alone(small: Site) -> None:
         with call(small, address) as raw, context(small).wrap_socket(raw, server_hostname="127.0.0.1") as c:
             c.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 127.0.0.1\r\nConnection: close\r\n\r\n")
             assert c.recv(100).startswith(expected)
+
+
+def test_a_deadline_holds_for_a_connection_with_the_number_of_one_that_was_just_closed() -> None:
+    """Of a handshake that failed, say: it is closed while it is served, and the next has its number before it is done.
+
+    Who brings that about could otherwise keep a thread for ever."""
+    deadlines, closed, served = Deadlines(), threading.Event(), threading.Event()
+    one, another = socket.socketpair()
+    number = one.fileno()
+
+    def serve_the_first() -> None:
+        with deadlines.on(number, PATIENCE_S):
+            one.close()
+            closed.set()
+            assert served.wait(PATIENCE_S)
+
+    first = threading.Thread(target=serve_the_first)
+    first.start()
+    assert closed.wait(PATIENCE_S)
+    mine, caller = socket.socketpair()
+    with another, caller, socket.socket(fileno=os.dup2(mine.detach(), number)) as second:
+        caller.settimeout(PATIENCE_S)
+        with deadlines.on(second.fileno(), PATIENCE_S):
+            served.set()
+            first.join()
+            deadlines.extend(0.1)
+            assert caller.recv(1) == b""
 
 
 def test_one_address_gets_two_thirds_and_a_few_leave_some() -> None:
