@@ -185,17 +185,18 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]
 
     def handle(self, conn: TConn) -> object:
         with self.deadlines.on(conn.sock.fileno(), self.app.service.server.receive_timeout_s):
-            kept = super().handle(conn)
-            if not kept and conn.parser is not None:
-                self._take_rest(conn)
-            return kept
+            return super().handle(conn)
 
-    def _take_rest(self, conn: TConn) -> None:
-        """What is still to come of a body that was refused unread: closed before, the connection would be reset, and
-        with it the answer.  As long as a request may take to arrive; up to twice the largest."""
+    def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
+        """Take what is still to come of a body that was refused unread.
+
+        A connection closed before would be reset, and with it the answer; one that the answer said is kept may have the
+        next request on it.  As long as a request may take to arrive; up to twice the largest."""
         server = self.app.service.server
         with contextlib.suppress(OSError, ValueError, http_errors.ParseException):
-            conn.parser.finish_body(time.monotonic() + server.receive_timeout_s, 2 * server.max_body_bytes)
+            until = time.monotonic() + server.receive_timeout_s
+            return bool(conn.parser.finish_body(until, 2 * server.max_body_bytes)) and keepalive
+        return False
 
     def handle_error(self, req: object, client: socket.socket, addr: object, exc: BaseException) -> None:
         if isinstance(exc, ssl.SSLError):  # no TLS, no answer

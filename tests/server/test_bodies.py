@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.server.patience import PATIENCE_S, until
-from tests.server.wire_level import Reply, connect, exchange, post, recorder
+from tests.server.wire_level import Reply, answer, connect, exchange, post, recorder
 from tests.server.world import Site, site
 
 PATH = "/v1/submissions"
@@ -83,6 +83,18 @@ def test_who_sends_too_much_still_reads_why(served: Site) -> None:
         rest = b"".join(iter(lambda: c.recv(65536), b""))
         assert rest.startswith(b"TTP/1.1 413")
         assert b"body.too-large" in rest
+
+
+def test_a_connection_that_is_said_to_be_kept_is_kept(served: Site) -> None:
+    """Also when its request was refused before its body, a large one, was read."""
+    body = bytes(150_000)
+    head = f"POST {PATH} HTTP/1.1\r\nHost: a\r\n{OCTETS}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with connect(served) as c:
+        c.sendall(head + body)
+        refused = answer(c)
+        assert (refused.status, "Connection: keep-alive" in refused.head) == (422, True)
+        c.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert answer(c).status == 200
 
 
 def test_a_truncated_body_is_refused(served: Site) -> None:
