@@ -28,6 +28,7 @@ from typing import Any, Protocol
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 from gunicorn.http import errors as http_errors
+from gunicorn.util import close_graceful
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from server.body import RECEIVED
@@ -217,6 +218,8 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]
         head = f"HTTP/1.1 {status} Refused\r\nContent-Type: {MIMETYPE}\r\nContent-Length: {len(body)}\r\n"
         with contextlib.suppress(OSError):
             client.sendall(head.encode() + b"Connection: close\r\n\r\n" + body)
+            # Nobody knows how much is still to come: until the caller, who has read why, hangs up.
+            close_graceful(client, self.app.service.server.receive_timeout_s)
 
 
 class QuietLogger(Logger):  # type: ignore[misc]

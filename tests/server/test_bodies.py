@@ -85,6 +85,16 @@ def test_who_sends_too_much_still_reads_why(served: Site) -> None:
         assert b"body.too-large" in rest
 
 
+def test_who_sends_a_target_without_end_still_reads_why(served: Site) -> None:
+    with connect(served) as c:
+        c.sendall(b"GET /" + b"a" * 9_000)
+        refused = answer(c)
+        for _ in range(3):  # to a connection that was closed already the first would go, and the next fail
+            c.sendall(b"a" * 9_000)
+            time.sleep(0.2)
+    assert (refused.status, refused.code) == (414, "request.uri-too-long")
+
+
 def test_a_connection_that_is_said_to_be_kept_is_kept(served: Site) -> None:
     """Also when its request was refused before its body, a large one, was read."""
     body = bytes(150_000)
