@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from marginseal.errors import ServiceError
+from marginseal.records.keys import Role, SigningKey
 from server.client import Client
 from server.tls import development_certificates, server_context
 from tests.server.patience import PATIENCE_S
@@ -124,6 +125,15 @@ def test_a_server_that_dies_leaves_no_socket_open_here(
                     assert client.log_key() == "k"
             client.close()
             del client
+
+
+def test_who_is_refused_while_he_still_sends_reads_why(tmp_path: Path) -> None:
+    refusal = b'HTTP/1.1 413 Refused\r\nContent-Length: 25\r\n\r\n{"code":"body.too-large"}'
+    with contextlib.closing(Dying(tmp_path, after(refusal, socket.socket.close))) as server:
+        key = SigningKey(Role.ACCOUNT, bytes(32))
+        client = Client(server.url, ca=server.ca, key=key, patience_s=0, timeout_s=PATIENCE_S)
+        with contextlib.closing(client), pytest.raises(ServiceError, match=r"\[body\.too-large\]"):
+            client.post_proved(bytes(2**25))  # more than the buffers between the two hold
 
 
 def test_a_caller_that_hangs_up_before_the_handshake_leaves_no_socket_open_there(tmp_path: Path) -> None:
