@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from marginseal.errors import ServiceError
-from marginseal.records.keys import Role, SigningKey
 from server.client import Client
+from server.session import _Caller
 from server.tls import development_certificates, server_context
 from tests.server.patience import PATIENCE_S
 
@@ -127,13 +127,28 @@ def test_a_server_that_dies_leaves_no_socket_open_here(
             del client
 
 
-def test_who_is_refused_while_he_still_sends_reads_why(tmp_path: Path) -> None:
-    refusal = b'HTTP/1.1 413 Refused\r\nContent-Length: 25\r\n\r\n{"code":"body.too-large"}'
-    with contextlib.closing(Dying(tmp_path, after(refusal, socket.socket.close))) as server:
-        key = SigningKey(Role.ACCOUNT, bytes(32))
-        client = Client(server.url, ca=server.ca, key=key, patience_s=0, timeout_s=PATIENCE_S)
-        with contextlib.closing(client), pytest.raises(ServiceError, match=r"\[body\.too-large\]"):
-            client.post_proved(bytes(2**25))  # more than the buffers between the two hold
+def test_what_has_arrived_is_read_although_no_more_can_be_sent(tmp_path: Path) -> None:
+    """urllib3 reads the answer after a broken pipe or a reset, and after no other error of sending."""
+    ca = development_certificates(tmp_path, datetime.datetime.now(datetime.UTC))
+    tls = server_context(tmp_path / "server.pem", tmp_path / "server.key")
+    trusting = ssl.create_default_context(cafile=str(ca))
+    trusting.sslsocket_class = _Caller
+
+    def answer_and_go(listener: socket.socket) -> None:
+        with listener.accept()[0] as plain:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is still held back goes with the reset
+            after(WHOLE)(plain, tls)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=answer_and_go, args=(listener,))
+        server.start()
+        plain = socket.create_connection(listener.getsockname())
+        with trusting.wrap_socket(plain, server_hostname="127.0.0.1") as s:
+            s.sendall(b"POST / HTTP/1.1" + REQUEST_END)
+            server.join()
+            with pytest.raises((BrokenPipeError, ConnectionResetError)):
+                s.sendall(bytes(2**25))
+            assert s.recv(4096) == WHOLE
 
 
 def test_a_caller_that_hangs_up_before_the_handshake_leaves_no_socket_open_there(tmp_path: Path) -> None:
