@@ -307,14 +307,15 @@ def test_tiles_have_a_bound_vector_each() -> None:
 
 
 def test_time_at_full_size() -> None:
-    """Under 0.4 s on an idle core with the digest, at 2,048 x 2,048; a noisy machine is given five times that."""
+    """Under 0.4 s with the digest, at 2,048 x 2,048: processor time, which other work on the machine does not lengthen.
+    A slower machine is given five times that."""
     epoch = synthetic_epoch(2048, 2048)
     assert len(epoch.digest) == 32  # the epoch's own is made when it is decoded
     best = 1e9
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         assert len(compile_rule("worst_case", epoch, Tier.INITIAL, venues=8).circuit.digest) == 32
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     assert best < 2.0
 
 

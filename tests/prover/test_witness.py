@@ -143,12 +143,13 @@ def test_tiles() -> None:
 
 
 def test_time_at_full_size() -> None:
-    """At most 30 ms at 2,048 x 2,048 on an idle core; a noisy machine is given ten times that."""
+    """At most 30 ms at 2,048 x 2,048: processor time, which other work on the machine does not lengthen.  A slower
+    machine is given ten times that."""
     compiled = compile_rule("scenario_loss", synthetic_epoch(2048, 2048), Tier.INITIAL)
     q = np.random.default_rng(1).integers(-(2**23), 2**23, 2048)
     best = 1e9
     for _ in range(4):
-        start = time.perf_counter()
+        start = time.process_time()
         make_witness(compiled, q, None, (2**54,))
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     assert best < 0.3
