@@ -504,7 +504,7 @@ def test_descriptions_with_a_fault(bundle: Path, changes: dict[str, Any]) -> Non
         Bundle(bundle)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.data())
 def test_any_changed_byte_is_a_fault(log: Log, bundle: Path, data: st.DataObject) -> None:
     original = files(bundle)
