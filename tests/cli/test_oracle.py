@@ -73,7 +73,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             app(step, standalone_mode=False)
         write_atomic(desk.epoch_file, encode(market.epoch))  # for the policy; the service has none that it could judge
         keys = {name: json.loads((desk.root / f"keys/oracle-{name}.json").read_text())["public"] for name in NAMES}
-        oracles = {"keys": keys, "threshold": 2, "venues": 2, "window_s": 300, "deviation": 20, "confidence": 100}
+        oracles = {"keys": keys, "threshold": 2, "venues": 2, "window_s": 86_400, "deviation": 20, "confidence": 100}
         policy = desk_policy(desk, read_card(desk.root / "service.json"), "venue-a", oracles=oracles)
         write_atomic(desk.root / "policy.json", policy)
         yield Place(desk.root, file, market)
