@@ -25,14 +25,14 @@ import requests
 from marginseal.cli import init
 from marginseal.cli.desk import Desk
 from marginseal.cli.remote import Card, connected, read_card
-from marginseal.cli.story.service import free_port, service_folder, serving
+from marginseal.cli.story.service import service_folder, serving
 from marginseal.cli.venue import desk_policy
 from marginseal.cli.witness import make_witness
 from marginseal.errors import InputError, PolicyError, ProofRejected, ServiceError
 from marginseal.files import write_atomic
 from marginseal.log.checkpoint import Checkpoint
 from marginseal.log.log import Log
-from marginseal.log.note import Signer, VerifierKey
+from marginseal.log.note import KeyKind, Signer, VerifierKey
 from marginseal.log.policy import LogPolicy
 from marginseal.log.witness_wire import SIZE_TYPE, AddCheckpoint
 from marginseal.market.epoch import encode
@@ -47,6 +47,15 @@ from tests.log.support import ORIGIN, SIGNER, attestation, key, open_log
 
 ROOT = Path(__file__).resolve().parents[2]
 RULE = "worst_case"
+PATIENCE_S = 120.0  # for what happens at once on an idle machine, and has to happen on any
+
+
+def reserved() -> socket.socket:
+    """A port of this machine that nobody else is given while it is open, and that who names it can listen at."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return held
 
 
 @dataclass
@@ -56,11 +65,15 @@ class Witness:
     folder: Path
     name: str
     logs: list[str]
-    port: int = field(default_factory=free_port)
+    held: socket.socket = field(default_factory=reserved)
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
         make_witness(self.folder, self.name, self.logs, host="127.0.0.1", port=self.port, log_cost=MIN_LOG_COST)
+
+    @property
+    def port(self) -> int:
+        return int(self.held.getsockname()[1])
 
     @property
     def url(self) -> str:
@@ -77,7 +90,7 @@ class Witness:
         return load(self.folder).verifier
 
     def remote(self, **options: Any) -> RemoteWitness:
-        return RemoteWitness(self.url, self.key, ca=self.ca, **options)
+        return RemoteWitness(self.url, self.key, ca=self.ca, **{"timeout_s": PATIENCE_S, **options})
 
     def start(self, code: str | None = None) -> None:
         """`marginseal witness serve`, or a program of the test's own."""
@@ -89,7 +102,7 @@ class Witness:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         with open(self.folder / "said", "ab") as out:
             self.process = subprocess.Popen([sys.executable, *command], env=environment, stdout=out, stderr=out)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             assert self.process.poll() is None, (self.folder / "said").read_text()
             try:
@@ -102,13 +115,17 @@ class Witness:
     def stop(self, number: int = signal.SIGTERM) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(number)
-            self.process.wait(30)
+            self.process.wait(PATIENCE_S)
             self.wait_until_free()
         self.process = None
 
+    def close(self) -> None:
+        self.stop(signal.SIGKILL)
+        self.held.close()
+
     def wait_until_free(self) -> None:
         """Workers end with their master, a moment later."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             try:
                 os.close(hold_state(self.folder / "state"))
@@ -120,14 +137,14 @@ class Witness:
     def post(self, body: bytes) -> requests.Response:
         with requests.Session() as session:
             session.trust_env = False
-            return session.post(f"{self.url}/add-checkpoint", data=body, verify=str(self.ca), timeout=20)
+            return session.post(f"{self.url}/add-checkpoint", data=body, verify=str(self.ca), timeout=PATIENCE_S)
 
 
 @pytest.fixture
 def witness(tmp_path: Path) -> Iterator[Witness]:
     one = Witness(tmp_path / "witness", "witness.example/one", [str(SIGNER.key)])
     yield one
-    one.stop(signal.SIGKILL)
+    one.close()
 
 
 def some_log(folder: Path, count: int = 5) -> Log:
@@ -166,12 +183,12 @@ def test_a_witness_over_https(witness: Witness, tmp_path: Path) -> None:
     with requests.Session() as session:
         session.verify, session.trust_env = str(witness.ca), False
         name = hashlib.sha256(ORIGIN.encode()).hexdigest()
-        last = session.get(f"{witness.url}/{name}/checkpoint", timeout=20)
+        last = session.get(f"{witness.url}/{name}/checkpoint", timeout=PATIENCE_S)
         assert of_one(witness).verify(last.content).checkpoint.size == 8
-        assert session.get(f"{witness.url}/{'0' * 64}/checkpoint", timeout=20).status_code == 404
-        assert session.get(f"{witness.url}/healthz", timeout=20).text == "ok\n"
-        assert session.get(f"{witness.url}/add-checkpoint", timeout=20).status_code == 405
-        assert session.post(f"{witness.url}/healthz", timeout=20).status_code == 405
+        assert session.get(f"{witness.url}/{'0' * 64}/checkpoint", timeout=PATIENCE_S).status_code == 404
+        assert session.get(f"{witness.url}/healthz", timeout=PATIENCE_S).text == "ok\n"
+        assert session.get(f"{witness.url}/add-checkpoint", timeout=PATIENCE_S).status_code == 405
+        assert session.post(f"{witness.url}/healthz", timeout=PATIENCE_S).status_code == 405
 
 
 def test_a_fork_is_refused_and_the_refusal_survives_the_witness(witness: Witness, tmp_path: Path) -> None:
@@ -211,7 +228,7 @@ def test_killed_between_remembering_and_answering_it_does_not_contradict_itself(
     right.append(attestation("other", 1), now=100)
     witness.start(KILLED)
     with pytest.raises(ServiceError, match=r"witness\.unreachable"):  # and asked again, killed again
-        witness.remote(timeout_s=5).cosign(left.checkpoint(now=101), left.consistency)
+        witness.remote().cosign(left.checkpoint(now=101), left.consistency)
     witness.stop(signal.SIGKILL)
     witness.start()
     # It said nothing, and remembers the tree for which it was about to: the other one is refused.
@@ -271,6 +288,12 @@ class Silent:
             while True:
                 self.taken.append(self._listener.accept()[0])
 
+    def wait_until_asked(self) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not self.taken:
+            assert time.monotonic() < deadline, "nobody asks"
+            time.sleep(0.01)
+
     def __enter__(self) -> Silent:
         self._thread.start()
         return self
@@ -286,14 +309,16 @@ class Silent:
                 thread.join()
 
 
+STRANGER = VerifierKey("silent.example/one", KeyKind.COSIGNATURE, key("silent").public_key().public_bytes_raw())
+
+
 def test_a_silent_witness_is_asked_once_and_then_rests(witness: Witness, tmp_path: Path) -> None:
     witness.start()
     log = some_log(tmp_path / "log")
-    stranger = VerifierKey("silent.example/one", witness.key.kind, key("silent").public_key().public_bytes_raw())
     with Silent() as silent:
-        remotes = [RemoteWitness(silent.url, stranger, timeout_s=1.0), witness.remote(timeout_s=1.0)]
-        cosigned = CosignedLog(log, SIGNER.key, remotes, wait_s=0.5, rest_s=60.0)
-        policy = LogPolicy(ORIGIN, (SIGNER.key,), (stranger, witness.key), 1)
+        remotes = [RemoteWitness(silent.url, STRANGER, timeout_s=1.0), witness.remote()]
+        cosigned = CosignedLog(log, SIGNER.key, remotes, wait_s=PATIENCE_S, rest_s=3600.0)
+        policy = LogPolicy(ORIGIN, (SIGNER.key,), (STRANGER, witness.key), 1)
         for i in range(3):
             note = cosigned.checkpoint(now=200 + i, max_age_s=0)
             assert policy.verify(note).cosigned[0][0] == witness.name
@@ -302,13 +327,30 @@ def test_a_silent_witness_is_asked_once_and_then_rests(witness: Witness, tmp_pat
         assert len(silent.taken) == 1
 
 
-def test_a_witness_whose_clock_is_wrong_spoils_no_checkpoint(witness: Witness, tmp_path: Path) -> None:
+def test_a_silent_witness_is_waited_for_no_longer_than_said(tmp_path: Path) -> None:
+    """The log goes on while the witness is still being asked, and does not ask it again meanwhile."""
+    log = some_log(tmp_path / "log")
+    with Silent() as silent:
+        remote = RemoteWitness(silent.url, STRANGER, timeout_s=PATIENCE_S)
+        cosigned = CosignedLog(log, SIGNER.key, [remote], wait_s=0.2, rest_s=0.0)
+        for i in range(3):
+            note = cosigned.checkpoint(now=200 + i, max_age_s=0)
+            assert LogPolicy(ORIGIN, (SIGNER.key,)).verify(note).checkpoint.time == 200 + i
+            assert [thread.name for thread in threading.enumerate()].count("witness") == 1
+        silent.wait_until_asked()
+    assert len(silent.taken) == 1
+
+
+def test_a_witness_whose_clock_is_wrong_spoils_no_checkpoint(
+    witness: Witness, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     witness.start()
     log = some_log(tmp_path / "log")
-    cosigned = CosignedLog(log, SIGNER.key, [witness.remote()], clock=lambda: time.time() - 1000)
+    cosigned = CosignedLog(log, SIGNER.key, [witness.remote()], wait_s=PATIENCE_S, clock=lambda: time.time() - 1000)
     with pytest.raises(PolicyError, match=r"log\.witnesses"):
         of_one(witness).verify(cosigned.checkpoint(now=200, max_age_s=0))
-    cosigned = CosignedLog(log, SIGNER.key, [witness.remote()])
+    assert [vars(record)["code"] for record in caplog.records] == ["witness.clock"]
+    cosigned = CosignedLog(log, SIGNER.key, [witness.remote()], wait_s=PATIENCE_S)
     assert of_one(witness).verify(cosigned.checkpoint(now=200, max_age_s=0))
 
 
@@ -342,13 +384,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     signer = Signer(config.log.origin, log_key.note_key())
     assert signer.key.public == public_half(config, LOG_KEY)
     witnesses = [Witness(root / f"w{i}", f"witness-{i}.example", [str(signer.key)]) for i in range(2)]
-    lines = ["[log]", "checkpoint_age_s = 1", "witness_rest_s = 1"]
+    # One that is down refuses at once; one that is up has as long as a configuration may give it.
+    lines = ["[log]", "checkpoint_age_s = 1", "witness_rest_s = 1", "witness_wait_s = 10"]
     for w in witnesses:
         lines += ["[[log.witnesses]]", f'url = "{w.url}"', f'key = "{w.key}"', f'ca = "{w.ca}"']
     file.write_text(file.read_text() + "\n".join(lines) + "\n")
     yield Place(root, desk, file, witnesses)
     for w in witnesses:
-        w.stop(signal.SIGKILL)
+        w.close()
 
 
 @contextmanager
