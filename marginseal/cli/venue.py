@@ -82,7 +82,9 @@ def watch(
     memory: Memory = None,
     mirror: MirrorFile = None,
     warn: Annotated[int, typer.Option(min=0, help="Seconds before expiry at which to warn.")] = 600,
-    seconds: Annotated[float | None, typer.Option(help="Stop after so long; default never.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="Stop after so long, one look at least; default never.")
+    ] = None,
     url: Url = None,
     ca: CaFile = None,
     card: CardFile = None,
@@ -93,16 +95,28 @@ def watch(
 
     rules = read_policy(policy)
     service = service_of(Path(), url, ca, card)
-    end = None if seconds is None else time.monotonic() + seconds
     for event in watch_account(
         service, rules, account, lambda: _opening(pledge), memory=memory, mirror=mirror, warn_s=warn,
-        wait_s=10.0 if seconds is None else min(10.0, seconds),
-        stop=lambda: end is not None and time.monotonic() > end,
+        wait_s=10.0 if seconds is None else min(10.0, seconds), stop=_over(seconds),
     ):  # fmt: skip
         if as_json:
             print(json.dumps(event), flush=True)
         else:
             print(f"{utc(event['time'])}  {event['event']}: {event['message']}", flush=True)
+
+
+def _over(seconds: float | None) -> Callable[[], bool]:
+    """Whether so long has passed since it was asked first: however slow the start, there is one round."""
+    end: float | None = None
+
+    def over() -> bool:
+        nonlocal end
+        if end is None and seconds is not None:
+            end = time.monotonic() + seconds
+            return False
+        return end is not None and time.monotonic() >= end
+
+    return over
 
 
 def read_policy(path: Path) -> Policy:
