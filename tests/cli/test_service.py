@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +23,7 @@ from marginseal.cli.desk import Desk
 from marginseal.cli.office import office_of, publish_desk_epoch
 from marginseal.cli.receive import recover
 from marginseal.cli.remote import connected, mirrored, read_card
+from marginseal.cli.serve import service_config
 from marginseal.cli.story.service import free_port, service_folder, serving
 from marginseal.cli.submit import Wanted, follow_epochs
 from marginseal.cli.venue import desk_policy, read_policy, watch_account
@@ -37,6 +40,7 @@ from server.config import Config
 from tests.cli.conftest import Run
 
 RULE = "worst_case_limits"
+PATIENCE_S = 300.0  # for what takes seconds on an idle machine
 
 
 @dataclass(frozen=True)
@@ -481,6 +485,16 @@ def test_an_institution_proves_for_itself_and_shows_nobody_its_book(run: Run, ad
     assert submit(run, desk)["sequence"] == sequence + 1  # the hosted prover goes on from there
 
 
+def listening(port: int, process: subprocess.Popen[str]) -> None:
+    """Returns as soon as somebody listens at the port."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise AssertionError("the service does not listen")
+
+
 @pytest.mark.slow
 def test_the_first_run_makes_what_is_missing_and_stops_when_told(tmp_path: Path) -> None:
     environment = os.environ | {"MARGINSEAL_SERVER__PORT": str(free_port()), "MARGINSEAL_WORKER__PROCESSES": "1"}
@@ -492,12 +506,23 @@ def test_the_first_run_makes_what_is_missing_and_stops_when_told(tmp_path: Path)
             said.append(line)
             if line.startswith("serving "):
                 break
-        time.sleep(2)
+        listening(int(environment["MARGINSEAL_SERVER__PORT"]), p)
         p.send_signal(signal.SIGTERM)
-        assert p.wait(60) == 0
+        assert p.wait(PATIENCE_S) == 0
     made = "".join(said)
     assert made.count("DEVELOPMENT") == 7
     assert (tmp_path / "data" / "keys" / "log.key").exists()
+
+
+def test_a_service_whose_port_is_taken_gets_another_one(tmp_path: Path) -> None:
+    """Whoever has it by now: connections to it are not taken for the service's word that it listens."""
+    file = service_folder(tmp_path)
+    taken = service_config(None, file).server.port
+    with socket.create_server(("127.0.0.1", taken)), serving(file) as config:
+        assert config.server.port != taken
+        authority = config.path(config.server.certificate).parent / "ca.pem"
+        with contextlib.closing(Client(config.public_url, ca=authority)) as client:
+            assert client.log_key().startswith(config.log.origin)
 
 
 @pytest.mark.slow
