@@ -325,14 +325,17 @@ def run(config: Config) -> None:
             if process.pid is not None and process.is_alive():
                 os.kill(process.pid, signal.SIGTERM)
 
-    parts = {which: start(which) for which in ("serve", "work")}
+    parts: dict[str, BaseProcess] = {}
     stop_on_signals(stop)
+    for which in ("serve", "work"):
+        parts[which] = start(which)
     while not stopping:
         for which, process in list(parts.items()):
             process.join(0.5)
             if not process.is_alive() and not stopping:
                 _log.error("restarting", extra={"at": which, "status": process.exitcode or 0})
                 parts[which] = start(which)
+    stop()  # also one that was being started when the signal came
     for process in parts.values():
         process.join()
 

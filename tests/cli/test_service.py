@@ -40,6 +40,7 @@ from server.config import Config
 from tests.cli.conftest import Run
 
 RULE = "worst_case_limits"
+ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 300.0  # for what takes seconds on an idle machine
 
 
@@ -523,6 +524,36 @@ def test_a_service_whose_port_is_taken_gets_another_one(tmp_path: Path) -> None:
         authority = config.path(config.server.certificate).parent / "ca.pem"
         with contextlib.closing(Client(config.public_url, ca=authority)) as client:
             assert client.log_key().startswith(config.log.origin)
+
+
+TOLD_WHILE_STARTING = """
+import os, signal, sys
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from server.config import load
+from server.main import run
+
+plain, started = SpawnProcess.start, []
+
+def start(process):
+    if len(started) == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGTERM)
+    plain(process)
+    started.append(process)
+    if len(started) == 2:
+        started[0].kill()  # which is started again
+
+SpawnProcess.start = start
+run(load(Path(sys.argv[1])))
+"""
+
+
+@pytest.mark.parametrize("started", [0, 1, 2])
+def test_a_service_that_is_told_to_stop_while_it_starts_a_part_stops(tmp_path: Path, started: int) -> None:
+    file = service_folder(tmp_path)
+    command = [sys.executable, "-c", TOLD_WHILE_STARTING, str(file), str(started)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=PATIENCE_S)
+    assert done.returncode == 0, done.stderr.decode()
 
 
 @pytest.mark.slow
