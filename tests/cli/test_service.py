@@ -62,6 +62,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     init.make_desk(desk, "fund-1", at=at)
     write_atomic(desk.epoch_file, encode(market.epoch))
     file = service_folder(root / "service")
+    file.write_text(file.read_text() + "[log]\nepoch_lag_s = 86400\n")  # as long as all the tests below may take
     with serving(file) as config:
         yield Place(config, file, desk, market)
 
@@ -473,7 +474,7 @@ def test_an_institution_proves_for_itself_and_shows_nobody_its_book(run: Run, ad
     policy = tmp_path / "policy.json"
 
     def codes(*provers: str) -> set[str]:
-        policy.write_bytes(desk_policy(desk, card, "venue-a", provers=list(provers)))
+        policy.write_bytes(desk_policy(desk, card, "venue-a", provers=list(provers), epoch_lag_s=86_400))
         told = run(
             "venue", "decide", "--policy", policy, "--account", "fund-1", "--pledge", root / "opened" / "venue-a.json",
             "--card", root / "service.json", "--json",
