@@ -195,10 +195,9 @@ def check_sources_of(statement: Statement, public: Public, n: int, setting: Sett
         registry_digest=statement.source_registry,
         manifest=public.manifest(statement.manifest),
         manifest_digest=statement.manifest,
-        messages={digest: p.message for digest, p in published.items()},
+        published=published,
         n=n,
         tiles=len(tiles_of(public.universe(statement.universe), n)),
-        row_proofs={digest: p.row_proof for digest, p in published.items() if p.row_proof is not None},
     )
     check_sources(statement, evidence, srs=setting.srs, curve=setting.curve)
 

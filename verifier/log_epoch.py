@@ -8,6 +8,7 @@ auditor names oracles their reports have to make that very snapshot.  What the l
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -19,11 +20,12 @@ from marginseal.market import parameters as market_parameters
 from marginseal.market import snapshot as market_snapshot
 from marginseal.market.epoch import RiskEpoch
 from marginseal.market.universe import Universe, parse_universe
-from marginseal.records.envelope import Envelope, peek
+from marginseal.records.envelope import Envelope, open_signed, peek
 from marginseal.records.epoch import EpochRecord, rebuild
 from marginseal.records.keychange import KeyRing
+from marginseal.records.keys import PublicKey
 from marginseal.records.oracle import OracleReport, check_snapshot
-from verifier.log_index import Index, Records
+from verifier.log_index import Index, Position, Records
 from verifier.policy import Trust
 
 
@@ -67,6 +69,18 @@ def by_oracle(reports: Iterable[bytes]) -> list[bytes]:
             return True, data
 
     return sorted(reports, key=name)
+
+
+def first_signed(
+    records: Records, index: Index, digest: bytes, operators: Iterable[PublicKey]
+) -> tuple[Position, EpochRecord] | None:
+    """The first record of an epoch that one of these keys signed: anybody can have others logged before it."""
+    keys = tuple(operators)
+    for said in index.epochs.get(digest, ()):
+        with contextlib.suppress(MarginSealError):
+            envelope = Envelope.decode(records.entry(said.position.index)[1].payload)
+            return said.position, open_signed(EpochRecord, envelope, keys)
+    return None
 
 
 def open_epoch(records: Records, index: int, trust: Trust, ring: KeyRing) -> tuple[EpochRecord, RiskEpoch]:

@@ -1,11 +1,14 @@
 """Where a log holds what statements name by digest: made in one pass over its entries, the same for a log and a bundle.
 
-    universe, epoch, source registry, venue registry     digest -> position; of an epoch its moment, too
+    universe, source registry, venue registry            digest -> position
+    epoch                                                digest -> positions and moments of all its records
     manifests, source releases                           account -> positions, in the order of the log
-    key changes and revocations                          positions, in the order of the log
+    source registries, key changes and revocations       positions, in the order of the log
 
 Only positions are kept, so memory grows with the records and the parties, never with the attestations.  Nothing is
-verified here; a payload that cannot be read is under no name.
+verified here; a payload that cannot be read is under no name.  A universe and a registry are named by their own bytes,
+and the first place counts; of an epoch anybody can say something, so that all that was said of it is kept, and who
+reads decides which record is an operator's.
 """
 
 from __future__ import annotations
@@ -131,14 +134,22 @@ class BundleRecords:
 Named = dict[bytes, Position]
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """Where a record of an epoch is, and of which moment it says that the epoch is."""
+
+    position: Position
+    time: int
+
+
 @dataclass
 class Index:
-    """The first position of every name, and for accounts all positions in order."""
+    """The first position of every name; of epochs, accounts and what is judged in order all positions."""
 
     universes: Named = field(default_factory=dict)
-    epochs: Named = field(default_factory=dict)
-    epoch_times: dict[bytes, int] = field(default_factory=dict)
+    epochs: dict[bytes, list[Recorded]] = field(default_factory=dict)
     source_registries: Named = field(default_factory=dict)
+    source_registries_all: list[Position] = field(default_factory=list)
     venue_registries: Named = field(default_factory=dict)
     manifests: dict[str, list[Position]] = field(default_factory=dict)
     source_releases: dict[str, list[Position]] = field(default_factory=dict)
@@ -157,10 +168,10 @@ class Index:
                 self.universes.setdefault(parse_universe(entry.payload).digest, position)
             case LogKind.EPOCH:
                 record = peek(EpochRecord, Envelope.decode(entry.payload))
-                self.epochs.setdefault(record.epoch, position)
-                self.epoch_times.setdefault(record.epoch, record.time)
+                self.epochs.setdefault(record.epoch, []).append(Recorded(position, record.time))
             case LogKind.SOURCE_REGISTRY:
                 self.source_registries.setdefault(Envelope.decode(entry.payload).digest, position)
+                self.source_registries_all.append(position)
             case LogKind.VENUE_REGISTRY:
                 self.venue_registries.setdefault(Envelope.decode(entry.payload).digest, position)
             case LogKind.MANIFEST if entry.account is not None:
@@ -171,9 +182,12 @@ class Index:
                 self.keys.append(position)
 
     def epochs_after(self, digest: bytes) -> list[Position]:
-        """Where the epochs of a later moment than this one are, wherever in the log it is itself."""
-        since = self.epoch_times[digest]
-        return [at for name, at in self.epochs.items() if self.epoch_times[name] > since]
+        """Where epochs of a later moment than this one are recorded, wherever in the log it is itself.
+
+        Of what is said of its own moment the earliest counts here: too many records do no harm, one too few would."""
+        since = min((said.time for said in self.epochs.get(digest, ())), default=0)
+        later = [said.position for records in self.epochs.values() for said in records if said.time > since]
+        return sorted(later, key=lambda at: at.index)
 
     def read(self, records: Records, start: int, stop: int) -> None:
         """Take entries start .. stop - 1 in."""

@@ -369,17 +369,16 @@ def read_pledges(path: Path, venues: VenueRegistry, tick: str) -> dict[str, int]
 def source_evidence(desk: Desk, statement: Statement, n: int, tiles: int) -> SourceEvidence:
     """What acceptance needs beside a statement: registry, manifest in force at its cut, signed messages, row proofs."""
     from marginseal.records.acceptance import SourceEvidence
+    from marginseal.records.source import by_message
 
     registry, registry_digest = desk.sources()
     manifest, manifest_digest = desk.manifest(statement.cut_time)
-    published = desk.every_statement()
     return SourceEvidence(
         registry=registry,
         registry_digest=registry_digest,
         manifest=manifest,
         manifest_digest=manifest_digest,
-        messages={p.message.digest: p.message for p in published},
+        published=by_message(desk.every_statement()),
         n=n,
         tiles=tiles,
-        row_proofs={p.message.digest: p.row_proof for p in published if p.row_proof is not None},
     )

@@ -231,19 +231,17 @@ def reported(copy: LogRecords, note: ReportNote) -> Envelope:
 def choice(copy: LogRecords, rules: Policy, oracles: OraclePolicy, epoch: bytes) -> dict[str, Any]:
     """What the operator of a logged epoch had before him, and what he made of it.
 
-    PolicyError oracle.epoch when the log holds no such epoch, or none with its snapshot; ProofRejected signature.*"""
+    PolicyError oracle.epoch when the log holds no such epoch by an operator, or not its snapshot."""
     from marginseal.market.snapshot import parse_snapshot
-    from marginseal.records.envelope import Envelope, open_signed
-    from marginseal.records.epoch import EpochRecord
     from marginseal.records.oracle import make_snapshot
-    from verifier.log_epoch import epoch_objects, open_universe
+    from verifier.log_epoch import epoch_objects, first_signed, open_universe
 
     index = copy.index(copy.size())
-    at = index.epochs.get(epoch)
-    if at is None:
-        raise PolicyError("oracle.epoch", "the log holds no epoch of that digest")
-    _, entry = copy.entry(at.index)
-    record = open_signed(EpochRecord, Envelope.decode(entry.payload), rules.trust.operators)
+    signed = first_signed(copy, index, epoch, rules.trust.operators)
+    if signed is None:
+        raise PolicyError("oracle.epoch", "the log holds no epoch of that digest, signed by an operator of the policy")
+    at, record = signed
+    entry = copy.entry(at.index)[1]
     objects = epoch_objects(copy, entry, epoch)
     if objects.snapshot is None:
         raise PolicyError("oracle.epoch", "the log does not hold the snapshot behind that epoch")

@@ -249,7 +249,7 @@ def _answerable(
     from marginseal.records.client_policy import Answer, check_epoch, decode_history, record_answer
 
     visit.mirror.sync()
-    envelope, inputs = epoch_inputs(desk, visit.reading, digest)
+    envelope, inputs = epoch_inputs(desk, visit.reading, digest, policy)
     place = desk.root / "account" / "answers.json"
     history = decode_history(place.read_bytes()) if place.exists() else ()
     reference, now = read_snapshot(reference_file, inputs.universe), int(time.time())
@@ -266,19 +266,22 @@ def _answerable(
     return epoch
 
 
-def epoch_inputs(desk: Desk, reading: LogRecords, digest: bytes) -> tuple[Envelope, EpochInputs]:
-    """The signed record of an epoch and what it is rebuilt from, found in the log.
+def epoch_inputs(desk: Desk, reading: LogRecords, digest: bytes, policy: ClientPolicy) -> tuple[Envelope, EpochInputs]:
+    """The record of an epoch, signed by an operator that the policy answers if there is one, and what it is rebuilt
+    from, found in the log.
 
     PolicyError follow.inputs when snapshot or parameters are not among what the log holds with it."""
     from marginseal.market.parameters import parse_parameters
     from marginseal.market.snapshot import parse_snapshot
     from marginseal.records.client_policy import EpochInputs
     from marginseal.records.envelope import Envelope
-    from verifier.log_epoch import epoch_objects
+    from verifier.log_epoch import epoch_objects, first_signed
 
-    universe, at = desk.universe(), reading.index(reading.size()).epochs.get(digest)
-    if at is not None:
-        _, entry = reading.entry(at.index)
+    universe, index = desk.universe(), reading.index(reading.size())
+    signed = first_signed(reading, index, digest, policy.operators.values())
+    every = [said.position for said in index.epochs.get(digest, ())]
+    if every:
+        _, entry = reading.entry((every[0] if signed is None else signed[0]).index)
         found = epoch_objects(reading, entry, digest)
         if found.snapshot is not None and found.parameters is not None:
             snapshot = parse_snapshot(found.snapshot, universe)

@@ -7,19 +7,19 @@ statement's digests are those of *this* registry and manifest is checked here, t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from marginseal.algebra.curve import Curve
 from marginseal.algebra.srs import SRS
 from marginseal.errors import DecodeError, MarginSealError, PolicyError, ProofRejected
 from marginseal.records import rows
-from marginseal.records.envelope import Envelope
 from marginseal.records.keychange import NO_CHANGES, KeyRing
 from marginseal.records.manifest import Manifest
 from marginseal.records.registry import RegisteredSource, SourceRegistry
 from marginseal.records.rows import RowAuthority
-from marginseal.records.source import SourceStatement
+from marginseal.records.source import PublishedStatement, SourceStatement
 from marginseal.records.statement import SourceEntry, Statement
 
 
@@ -28,8 +28,7 @@ class SourceEvidence:
     """What a verifier holds beside the statement.
 
     registry, manifest   each with the digest of the envelope it was opened from; their signatures are verified
-    messages             the signed source messages, by digest
-    row_proofs           row-authority proofs, by digest of the message they belong to
+    published            what sources published, by digest of the signed message (`source.by_message`)
     n, tiles             rows of the circuit, and how many tiles the universe has at n
     ring, logged         key changes, and when the log took the attestation (None: not yet, its cut stands for it): the
                          account's key has to be in force then, a source's at the cut"""
@@ -38,10 +37,9 @@ class SourceEvidence:
     registry_digest: bytes
     manifest: Manifest
     manifest_digest: bytes
-    messages: Mapping[bytes, Envelope]
+    published: Mapping[bytes, PublishedStatement]
     n: int
     tiles: int
-    row_proofs: Mapping[bytes, RowAuthority] = field(default_factory=dict)
     ring: KeyRing = NO_CHANGES
     logged: int | None = None
 
@@ -115,9 +113,10 @@ def _message(
     statement: Statement, entry: SourceEntry, evidence: SourceEvidence, srs: SRS, curve: Curve
 ) -> SourceStatement:
     """The signed message of an entry, if it is what the entry says and the statement needs."""
-    envelope = evidence.messages.get(entry.message_digest)
-    if envelope is None:
+    published = evidence.published.get(entry.message_digest)
+    if published is None:
         raise PolicyError("accept.message", f"{_name(entry)}: the signed message is not at hand")
+    envelope = published.message
     if envelope.digest != entry.message_digest:
         raise ProofRejected("accept.digest", f"{_name(entry)}: another message than the one listed")
     source = evidence.registry.source(entry.source)
@@ -135,12 +134,13 @@ def _message(
         ("complete", terms.complete),
         ("expired", statement.expiry <= terms.expiry),
         ("hold", terms.hold_until is None or statement.expiry <= terms.hold_until),
+        ("ciphertext", hashlib.sha256(published.sealed).digest() == message.ciphertext_digest),
     )
     for what, agrees in agreements:
         if not agrees:
             raise PolicyError(f"accept.{what}", f"{_name(entry)}: {_REASONS[what]}")
     curve.decode_g1(entry.C)  # never the identity; their sum may be
-    _check_rows(source, message, entry, evidence, srs, curve)
+    _check_rows(source, message, entry, published.row_proof, srs, curve)
     return message
 
 
@@ -156,6 +156,7 @@ _REASONS = {
     "complete": "the source does not say that these are all positions",
     "expired": "the statement outlives the message",
     "hold": "the statement outlives the source's hold",
+    "ciphertext": "published without the sealed opening that was signed, it counts as unsigned",
 }
 
 
@@ -163,14 +164,13 @@ def _check_rows(
     source: RegisteredSource,
     message: SourceStatement,
     entry: SourceEntry,
-    evidence: SourceEvidence,
+    proof: RowAuthority | None,
     srs: SRS,
     curve: Curve,
 ) -> None:
     allowed = source.allowed(message.universe, message.n, message.tile)
     if allowed is None:
         return
-    proof = evidence.row_proofs.get(entry.message_digest)
     if proof is None:
         raise PolicyError("accept.rows", f"{_name(entry)}: a confined source without proof of its rows")
     rows.verify(entry.C, proof, allowed, entry.message_digest, message.n, srs=srs, curve=curve)

@@ -2,18 +2,22 @@
 
 Two messages for one (account, book, tile, cut); one book under two accounts; an opening that the source signed and that
 is not the one behind its commitment.  Evidence is the signed messages themselves; nothing of the institution is needed
-but, for an opening, the opening.
+but, for an opening, the opening.  An old message for a new cut proves nothing to others; who has both refuses it
+(`sequence_faults`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 
 from marginseal.algebra.commit import CommitmentKey
-from marginseal.errors import ProofRejected
+from marginseal.errors import PolicyError, ProofRejected
 from marginseal.records.envelope import Envelope, open_signed
 from marginseal.records.keys import PublicKey
 from marginseal.records.source import SourceStatement, check_opening
+from marginseal.records.statement import Statement
 from marginseal.records.tiles import Tile
 
 
@@ -37,6 +41,40 @@ def conflict(a: Envelope, b: Envelope, source_key: PublicKey) -> Conflict | None
         return Conflict.TWO_ACCOUNTS
     same_cut = first.terms.cut_id == second.terms.cut_id or first.terms.cut_time == second.terms.cut_time
     return Conflict.TWO_MESSAGES if same_cut and first.tile == second.tile else None
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a message says of itself, as far as its successor is held against it."""
+
+    cut: tuple[str, int]
+    sequence: int
+
+    @classmethod
+    def of(cls, said: SourceStatement) -> Told:
+        return cls((said.terms.cut_id, said.terms.cut_time), said.terms.sequence)
+
+
+def sequence_faults(
+    statement: Statement,
+    previous: Statement,
+    told: Callable[[bytes], Told | None],
+    told_before: Callable[[bytes], Told | None],
+) -> Iterator[PolicyError]:
+    """Each source counts its cuts: in the next attestation of an account the same message, or one of another cut under
+    a later number.  told, told_before: messages of the two by digest, None for one that is not at hand."""
+    older = {entry.order: entry.message_digest for entry in previous.sources}
+    for entry in statement.sources:
+        digest = older.get(entry.order)
+        if digest is None or digest == entry.message_digest:
+            continue
+        old, new = told_before(digest), told(entry.message_digest)
+        if old is None or new is None:
+            continue
+        if old.cut[0] == new.cut[0] or old.cut[1] == new.cut[1]:
+            yield PolicyError("accept.conflict", f"{entry.source}: two messages for one cut")
+        elif new.sequence <= old.sequence:
+            yield PolicyError("accept.order", f"{entry.source}: its sequence does not grow")
 
 
 def is_false_opening(

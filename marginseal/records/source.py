@@ -10,9 +10,10 @@ confined to are `rows`; what a verifier asks of a message is `acceptance`; two m
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marginseal.algebra.commit import CommitmentKey
-from marginseal.errors import DecodeError, InputError, ProofRejected, RangeError
+from marginseal.errors import DecodeError, InputError, MarginSealError, ProofRejected, RangeError
 from marginseal.records import document, envelope, rows
 from marginseal.records.document import MAX_TIME, canonical, is_name
 from marginseal.records.envelope import Envelope
@@ -177,6 +178,26 @@ class PublishedStatement:
             row_proof = rows.RowAuthority.decode(top.base64("rows", limit=2 * POINT_BYTES))
         message = Envelope.from_members(top.mapping("message", limit=3))
         return cls(message, top.base64("sealed", limit=MAX_SEALED_BYTES), row_proof)
+
+
+def by_message(published: Iterable[PublishedStatement]) -> dict[bytes, PublishedStatement]:
+    """By the digest of the signed message: of several publications of one message the first that has the ciphertext
+    which the source signed, and of those the first with a proof of its rows.
+
+    Anyone can put a message that he has beside another ciphertext; whether the one left is whole, acceptance asks."""
+    out: dict[bytes, PublishedStatement] = {}
+    for one in published:
+        known = out.setdefault(one.message.digest, one)
+        if _worth(one) > _worth(known):
+            out[one.message.digest] = one
+    return out
+
+
+def _worth(one: PublishedStatement) -> tuple[bool, bool]:
+    with contextlib.suppress(MarginSealError):
+        signed = envelope.peek(SourceStatement, one.message).ciphertext_digest
+        return signed == hashlib.sha256(one.sealed).digest(), one.row_proof is not None
+    return False, False
 
 
 def book_id(salt: bytes, reference: str) -> str:

@@ -180,11 +180,11 @@ def test_what_the_attestations_before_name_is_needed(world: World, fund: Fund) -
     rounds(world, fund, 1)
     assert verdict(world, fund).accepted
     dossier = world.dossier(fund)
-    ((epoch, record),), (venues,) = dossier.chain_epochs, dossier.chain_venue_registries
+    ((epoch, (record,)),), (venues,) = dossier.chain_epochs, dossier.chain_venue_registries
     for changed, code in (
         (replace(dossier, chain_epochs=()), "decide.previous"),
-        (replace(dossier, chain_epochs=((epoch[:-8], record),)), "epoch.length"),
-        (replace(dossier, chain_epochs=((dossier.epoch, record),)), "epoch-record.other"),
+        (replace(dossier, chain_epochs=((epoch[:-8], (record,)),)), "epoch.length"),
+        (replace(dossier, chain_epochs=((dossier.epoch, (record,)),)), "epoch-record.other"),
         (replace(dossier, chain_venue_registries=()), "continuity.registry"),
         (replace(dossier, chain_venue_registries=(replace(venues, receipt=record.receipt),)), "log.payload"),
     ):

@@ -219,13 +219,13 @@ def test_a_message_by_somebody_else_or_missing() -> None:
     # Another registered source cannot sign for it either.
     forged = sign(message, [SOURCE_KEYS["venue-a"]])
     assert codes(*substituted(world, [replace(book[0], message=forged), book[1]])) == ["signature.threshold"]
-    messages = dict(world.evidence.messages)
+    messages = dict(world.evidence.published)
     digest = world.statement.sources[0].message_digest
     lost = {d: m for d, m in messages.items() if d != digest}
-    assert codes(world.statement, replace(world.evidence, messages=lost)) == ["accept.message"]
+    assert codes(world.statement, replace(world.evidence, published=lost)) == ["accept.message"]
     # A store that hands out another message under the digest.
     planted = {**messages, digest: messages[world.statement.sources[1].message_digest]}
-    assert codes(world.statement, replace(world.evidence, messages=planted)) == ["accept.digest"]
+    assert codes(world.statement, replace(world.evidence, published=planted)) == ["accept.digest"]
 
 
 @pytest.mark.parametrize(
@@ -269,12 +269,12 @@ def test_a_manifest_with_one_more_book_asks_for_it() -> None:
 def test_a_confined_source_proves_its_rows() -> None:
     world = honest(True)
     digest = next(e.message_digest for e in world.statement.sources if e.source == "venue-a" and e.tile == 0)
-    proofs = dict(world.evidence.row_proofs)
-    lost = {d: p for d, p in proofs.items() if d != digest}
-    assert codes(world.statement, replace(world.evidence, row_proofs=lost)) == ["accept.rows"]
-    other = next(p for d, p in proofs.items() if d != digest)
-    swapped = {**proofs, digest: other}
-    assert codes(world.statement, replace(world.evidence, row_proofs=swapped)) == ["rows.authority"]
+    published = dict(world.evidence.published)
+    lost = {**published, digest: replace(published[digest], row_proof=None)}
+    assert codes(world.statement, replace(world.evidence, published=lost)) == ["accept.rows"]
+    other = next(p.row_proof for d, p in published.items() if d != digest and p.row_proof is not None)
+    swapped = {**published, digest: replace(published[digest], row_proof=other)}
+    assert codes(world.statement, replace(world.evidence, published=swapped)) == ["rows.authority"]
 
 
 def test_rows_are_read_from_the_registry_and_not_from_the_proof() -> None:

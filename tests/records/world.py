@@ -22,7 +22,7 @@ from marginseal.records.manifest import FIRST, Manifest
 from marginseal.records.pledges import PledgeSchedule, draw_schedule
 from marginseal.records.registry import RegisteredSource, RegisteredVenue, SourceRegistry, VenueRegistry
 from marginseal.records.sealing import SealingKey
-from marginseal.records.source import BookTerms, PublishedStatement, SourceStatement, make_statements
+from marginseal.records.source import BookTerms, PublishedStatement, SourceStatement, by_message, make_statements
 from marginseal.records.statement import NO_PREDECESSOR, Claim, Continuity, Kind, SourceEntry, Statement, Tier
 from marginseal.records.tiles import Tile, tiles_of
 from tests.market.markets import one_of_each
@@ -181,10 +181,9 @@ def evidence_of(published: list[PublishedStatement], chosen: SourceRegistry, **c
         registry_digest=sign(chosen, [OPERATOR]).digest,
         manifest=MANIFEST,
         manifest_digest=MANIFEST_ENVELOPE.digest,
-        messages={p.message.digest: p.message for p in published},
+        published=by_message(published),
         n=N,
         tiles=len(tiles()),
-        row_proofs={p.message.digest: p.row_proof for p in published if p.row_proof is not None},
     )
     return replace(base, **changes)  # type: ignore[arg-type]
 

@@ -19,9 +19,10 @@ from marginseal.log.policy import SignedCheckpoint
 from marginseal.log.publish import publish_manifest, publish_record
 from marginseal.log.receipt import Receipt
 from marginseal.records.attestation import Attestation
-from marginseal.records.envelope import sign
+from marginseal.records.envelope import peek, sign
 from marginseal.records.keys import Role, SigningKey
 from marginseal.records.logged import LogKind
+from marginseal.records.manifest import Manifest
 from tests.log.support import POLICY as LOG_POLICY
 from tests.log.support import SIGNER, cosigner
 from tests.records.world import key
@@ -130,6 +131,11 @@ def other_tree(scene: Scene) -> Dossier:
     return replace(scene.dossier, manifests=(replace(manifest, receipt=log.receipt(index, note)),))
 
 
+def recorded(scene: Scene, **changes: Any) -> Dossier:
+    (record,) = scene.dossier.epoch_records
+    return replace(scene.dossier, epoch_records=(replace(record, **changes),))
+
+
 FILES: list[tuple[str, Callable[[Scene], Dossier], list[str]]] = [
     ("no attestation", lambda s: replace(s.dossier, attestation=b"{}"), ["record.members"]),
     ("no receipt", lambda s: replace(s.dossier, receipt=b""), ["decide.log"]),
@@ -142,8 +148,14 @@ FILES: list[tuple[str, Callable[[Scene], Dossier], list[str]]] = [
         ["log.payload"],
     ),
     ("no pledge", lambda s: replace(s.dossier, pledge=None), ["decide.pledge"]),
-    ("no snapshot", lambda s: replace(s.dossier, snapshot=None), ["decide.snapshot"]),
-    ("too few oracle reports", lambda s: replace(s.dossier, reports=s.dossier.reports[:2]), ["oracle.quorum"]),
+    ("no universe", lambda s: replace(s.dossier, universe=None), ["decide.universe"]),
+    ("no snapshot", lambda s: recorded(s, snapshot=None), ["decide.snapshot"]),
+    (
+        "too few oracle reports",
+        lambda s: recorded(s, reports=s.dossier.epoch_records[0].reports[:2]),
+        ["oracle.quorum"],
+    ),
+    ("no record of the epoch", lambda s: replace(s.dossier, epoch_records=()), ["decide.epoch"]),
     ("a message missing", lambda s: replace(s.dossier, messages=s.dossier.messages[1:]), ["accept.message"]),
     ("an epoch cut short", lambda s: replace(s.dossier, epoch=s.dossier.epoch[:-8]), ["epoch.length"]),
     ("another venue's pledge", lambda s: s.world.dossier(s.fund, "venue-b"), ["pledge.venue"]),
@@ -300,7 +312,8 @@ def no_hold(tmp_path: Path) -> Told:
 def logged_as_another(tmp_path: Path) -> Told:
     """The receipt is of an entry in which the same bytes stand as no manifest: no change of it was ever announced."""
     world, fund = fresh(tmp_path)
-    index = publish_record(world.log, LogKind.KEY_CHANGE, fund.manifest, now=world.now)
+    books = peek(Manifest, fund.manifest).books
+    index = publish_record(world.log, LogKind.KEY_CHANGE, fund.manifest, now=world.now, account=fund.name, books=books)
     fund.attest()
     dossier = world.dossier(fund)
     receipt = world.log.receipt(index, Receipt.decode(dossier.receipt).note)
@@ -410,17 +423,22 @@ def test_an_older_attestation_under_the_newest_head(scene: Scene) -> None:
 def test_a_dossier_of_noise_is_refused_and_nothing_raises(scene: Scene) -> None:
     """Each part in turn replaced by noise, by nothing, by another part."""
     dossier, noises = scene.dossier, (b"", b"\xff" * 40, b"{}", scene.dossier.attestation)
-    for noise in (*noises, dossier.epoch_record.envelope):
+    (of_epoch,) = dossier.epoch_records
+    for noise in (*noises, of_epoch.envelope):
         changed = [
             replace(dossier, **{name: noise})
-            for name in ("attestation", "epoch", "receipt", "head", "pledge", "universe", "snapshot")
+            for name in ("attestation", "epoch", "receipt", "head", "pledge", "universe")
             if noise != getattr(dossier, name)
         ]
-        for name in ("epoch_record", "source_registry", "venue_registry"):
+        for name in ("source_registry", "venue_registry"):
             record = getattr(dossier, name)
             changed += [replace(dossier, **{name: replace(record, envelope=noise)})] * (noise != record.envelope)
             changed.append(replace(dossier, **{name: replace(record, receipt=noise)}))
+        changed += [recorded(scene, envelope=noise)] * (noise != of_epoch.envelope)
+        changed += [recorded(scene, receipt=noise), recorded(scene, snapshot=noise), recorded(scene, reports=(noise,))]
+        changed.append(replace(dossier, messages=(noise, *dossier.messages[1:])))
+        changed += [replace(dossier, messages_before=(noise,))] * (noise != b"")
         changed.append(replace(dossier, chain=(replace(dossier.chain[0], envelope=noise),)))
-        changed.append(replace(dossier, keys=(replace(dossier.epoch_record, envelope=noise),)))
+        changed.append(replace(dossier, keys=(replace(of_epoch, envelope=noise),)))
         for one in changed:
             assert one == dossier or not verdict(scene, one).accepted, noise[:10]

@@ -6,11 +6,12 @@ gathered, so the parts go on after a failure wherever that still makes sense.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
-from marginseal.errors import DecodeError
+from marginseal.errors import DecodeError, MarginSealError, PolicyError
 from marginseal.log.client import Logged, Newest, verify_newest, verify_receipt
 from marginseal.market.epoch import RiskEpoch
 from marginseal.market.epoch import decode as decode_epoch
@@ -22,12 +23,22 @@ from marginseal.records.logged import LogKind
 from marginseal.records.statement import Statement
 from verifier.batch import Item
 from verifier.decision.accepted import Accepted
-from verifier.decision.dossier import Dossier, LoggedRecord
+from verifier.decision.dossier import Dossier, LoggedEpoch, LoggedRecord
 from verifier.decision.verdict import Findings
+from verifier.log_entry import says_attestation
 from verifier.policy import Policy
 from verifier.verify import Setting
 
 R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True)
+class OpenedEpoch:
+    """An epoch, what its operator signed about it, and the record that counts."""
+
+    epoch: RiskEpoch
+    said: EpochRecord
+    record: LoggedEpoch
 
 
 @dataclass
@@ -53,6 +64,11 @@ class Case:
     def newest(self) -> Newest | None:
         """Where the log has the attestation; None, and a reason, if it is not shown to be the account's newest."""
         return self.found.attempt(self._newest)
+
+    @property
+    def index(self) -> int | None:
+        """The entry of the attestation, if the log is shown to have it."""
+        return None if self.newest is None else self.newest.logged.index
 
     @property
     def logged_at(self) -> int:
@@ -82,17 +98,31 @@ class Case:
     def open(self, kind: type[R], record: LoggedRecord, leaf: LogKind, *, named: bool = True) -> tuple[R, bytes]:
         """An operator's record, under the keys in force when the log took it, and its digest.
 
-        named: a statement names it, so that the log has to have it before the attestation."""
+        named: the newest attestation names it, so that the log has to have it before that."""
         envelope, logged = Envelope.decode(record.envelope), self.logged(record, leaf)
-        early = self.newest is None or logged.index < self.newest.logged.index
-        self.found.require(early or not named, "decide.later", f"{leaf}: logged after the attestation that names it")
-        return self.ring.open(kind, envelope, self.policy.trust.operators, logged.leaf.time), envelope.digest
+        opened = self.ring.open(kind, envelope, self.policy.trust.operators, logged.leaf.time)
+        if named:
+            self.earlier(logged, self.index, leaf)
+        return opened, envelope.digest
 
-    def open_epoch(self, data: bytes, record: LoggedRecord) -> tuple[RiskEpoch, EpochRecord]:
-        epoch = decode_epoch(data)
-        said, _ = self.open(EpochRecord, record, LogKind.EPOCH)
-        said.check(epoch)
-        return epoch, said
+    def open_epoch(self, data: bytes, records: Sequence[LoggedEpoch]) -> OpenedEpoch:
+        """The epoch, by the first of its records that an operator signed: anybody can have others logged before it."""
+        epoch, first = decode_epoch(data), None
+        for record in records:
+            try:
+                said, _ = self.open(EpochRecord, record, LogKind.EPOCH, named=False)
+            except MarginSealError as e:
+                first = first or e
+                continue
+            said.check(epoch)
+            self.earlier(self.logged(record, LogKind.EPOCH), self.index, LogKind.EPOCH)
+            return OpenedEpoch(epoch, said, record)
+        raise first or PolicyError("decide.epoch", "no record of the epoch is at hand")
+
+    def earlier(self, logged: Logged, before: int | None, kind: LogKind) -> None:
+        """The log took a record before entry `before`, in which it is named."""
+        early = before is None or logged.index < before
+        self.found.require(early, "decide.later", f"{kind}: logged after the attestation that names it")
 
     def version(self, which: str, version: int, least: int) -> None:
         message = f"the {which} registry is version {version}; the venue takes {least} and later"
@@ -102,7 +132,7 @@ class Case:
         dossier, statement = self.dossier, self.statement
         if not dossier.receipt or not dossier.head:
             raise DecodeError("decide.log", "no receipt and head of the log: the attestation may not be logged")
-        return verify_newest(
+        newest = verify_newest(
             dossier.receipt,
             dossier.head,
             dossier.attestation,
@@ -113,3 +143,6 @@ class Case:
             now=self.now,
             max_age_s=self.policy.log_max_age_s,
         )
+        if not says_attestation(newest.logged.leaf, statement):
+            raise PolicyError("decide.leaf", "the attestation is logged as another than it is")
+        return newest

@@ -9,12 +9,14 @@ proofs, how each follows the one before), and stops
     limit      after as many as its policy says (`chain_limit`): the verdict says from which on it verified
 
 It does not stop where one says that its predecessor expired: that predecessor may be the one without a proof, and have
-been made to expire early.  What sources signed for earlier ones is not looked at again: pledges do not depend on it.
+been made to expire early.  What sources signed for earlier ones is not judged again, for pledges do not depend on it;
+what they signed for the newest has to follow what they signed for the one before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -25,23 +27,27 @@ from marginseal.log.entry import ATTESTATION
 from marginseal.market.epoch import RiskEpoch
 from marginseal.records.attestation import Attestation
 from marginseal.records.continuity import continuity_faults
-from marginseal.records.envelope import Envelope
+from marginseal.records.envelope import Envelope, peek
+from marginseal.records.evidence import Told, sequence_faults
 from marginseal.records.keys import PublicKey, Role
 from marginseal.records.logged import LogKind
 from marginseal.records.registry import VenueRegistry
+from marginseal.records.source import PublishedStatement, SourceStatement, by_message
 from marginseal.records.statement import Statement
 from verifier.batch import Item
 from verifier.claims import compile_claims
 from verifier.decision.accepted import Accepted
-from verifier.decision.case import Case
+from verifier.decision.case import Case, OpenedEpoch
 from verifier.decision.dossier import LoggedRecord
+from verifier.log_entry import says_attestation
 
 
 @dataclass(frozen=True)
 class _Link:
-    """An attestation of the chain, when the log took it, and the venues' releases that came with it."""
+    """An attestation of the chain, where the log has it and since when, and the venues' releases that came with it."""
 
     attestation: Attestation
+    index: int | None
     logged_at: int
     releases: tuple[bytes, ...]
 
@@ -64,10 +70,12 @@ def judge_chain(case: Case) -> None:
     stop = _stop(case, links, accepted)
     if stop is None:
         return
-    newest = _Link(case.attestation, case.logged_at, case.dossier.releases)
+    newest = _Link(case.attestation, case.index, case.logged_at, case.dossier.releases)
     named = _Named(case)
     for before, after in pairwise([*links, newest]):
         case.found.all(case.found.attempt(lambda b=before, a=after: _faults(case, named, b, a)) or [])  # type: ignore[misc]
+    if links:
+        case.found.all(_sequence_faults(case, links[-1]))
     for link in links[1:] if stop == "accepted" else links:
         case.found.attempt(lambda it=link: _verify(case, named, it))  # type: ignore[misc]
     _say(case, (links[0] if links else newest).statement.sequence, stop)
@@ -86,10 +94,9 @@ def _say(case: Case, sequence: int, why: str) -> None:
 def _link(case: Case, record: LoggedRecord) -> _Link:
     """PolicyError decide.previous for an entry that is not that of its attestation."""
     attestation, logged = Attestation.decode(record.envelope), case.logged(record, ATTESTATION)
-    s, leaf = attestation.statement, logged.leaf
-    if (leaf.account, leaf.chain) != (s.account, (s.sequence, s.digest, s.prev)):
+    if not says_attestation(logged.leaf, attestation.statement):
         raise PolicyError("decide.previous", "a predecessor is logged as another attestation than it is")
-    return _Link(attestation, leaf.time, record.releases)
+    return _Link(attestation, logged.index, logged.leaf.time, record.releases)
 
 
 def _reaches(case: Case, links: Sequence[_Link], accepted: Accepted | None) -> bool:
@@ -124,23 +131,35 @@ class _Named:
     case: Case
 
     @cached_property
-    def epochs(self) -> dict[bytes, RiskEpoch]:
+    def opened(self) -> dict[bytes, OpenedEpoch]:
         dossier = self.case.dossier
-        pairs = [(dossier.epoch, dossier.epoch_record), *dossier.chain_epochs]
-        opened = [self.case.open_epoch(data, record)[0] for data, record in pairs]
-        return {epoch.digest: epoch for epoch in opened}
+        pairs = [(dossier.epoch, dossier.epoch_records), *dossier.chain_epochs]
+        opened = [self.case.open_epoch(data, records) for data, records in pairs]
+        return {one.epoch.digest: one for one in opened}
 
     @cached_property
     def venues(self) -> dict[bytes, VenueRegistry]:
-        dossier = self.case.dossier
-        records = [dossier.venue_registry, *dossier.chain_venue_registries]
-        opened = [self.case.open(VenueRegistry, record, LogKind.VENUE_REGISTRY) for record in records]
+        opened = [self.case.open(VenueRegistry, record, LogKind.VENUE_REGISTRY) for record in self._venue_records]
         return {digest: registry for registry, digest in opened}
 
+    @property
+    def _venue_records(self) -> tuple[LoggedRecord, ...]:
+        dossier = self.case.dossier
+        return (dossier.venue_registry, *dossier.chain_venue_registries)
+
+    def check_earlier(self, link: _Link) -> None:
+        """The log had what an attestation names before it had that: else nobody could verify it when it came."""
+        opened = self.opened.get(link.statement.epoch)
+        if opened is not None:
+            self.case.earlier(self.case.logged(opened.record, LogKind.EPOCH), link.index, LogKind.EPOCH)
+        for record in self._venue_records:
+            if hashlib.sha256(record.envelope).digest() == link.statement.venue_registry:
+                self.case.earlier(self.case.logged(record, LogKind.VENUE_REGISTRY), link.index, LogKind.VENUE_REGISTRY)
+
     def epoch(self, digest: bytes) -> RiskEpoch:
-        if digest not in self.epochs:
+        if digest not in self.opened:
             raise PolicyError("decide.previous", "a predecessor's epoch is not at hand")
-        return self.epochs[digest]
+        return self.opened[digest].epoch
 
     def rows(self, statement: Statement) -> int:
         """n of the circuits on its epoch."""
@@ -162,9 +181,22 @@ def _faults(case: Case, named: _Named, before: _Link, after: _Link) -> list[Marg
     )
 
 
+def _sequence_faults(case: Case, before: _Link) -> Iterator[MarginSealError]:
+    """How what sources signed for the newest follows what they signed for the one before it."""
+
+    def told(messages: Iterable[bytes]) -> Callable[[bytes], Told | None]:
+        published = by_message(map(PublishedStatement.decode, messages))
+        said = {digest: Told.of(peek(SourceStatement, p.message)) for digest, p in published.items()}
+        return said.get
+
+    dossier = case.dossier
+    yield from sequence_faults(case.statement, before.statement, told(dossier.messages), told(dossier.messages_before))
+
+
 def _verify(case: Case, named: _Named, link: _Link) -> None:
     """Signatures of an earlier attestation; its proofs go to those of the newest."""
     statement = link.statement
+    named.check_earlier(link)
     case.ring.accept(link.attestation.verify_signatures, case.policy.trust.provers, link.logged_at)
     if not case.ring.in_force([PublicKey(Role.ACCOUNT, statement.account_key)], link.logged_at):
         raise PolicyError("keys.not-in-force", "a predecessor's account key was not in force when it was logged")

@@ -10,12 +10,12 @@ from marginseal.log.client import Newest
 from marginseal.log.policy import MAX_AHEAD_S
 from marginseal.market.epoch import RiskEpoch
 from marginseal.market.snapshot import parse_snapshot
-from marginseal.market.universe import parse_universe
+from marginseal.market.universe import Universe, parse_universe
 from marginseal.records.envelope import Envelope
 from marginseal.records.epoch import EpochRecord
 from marginseal.records.logged import LogKind
 from marginseal.records.oracle import OraclePolicy, check_snapshot
-from verifier.decision.case import Case
+from verifier.decision.case import Case, OpenedEpoch
 from verifier.decision.dossier import LoggedRecord
 from verifier.log_epoch import by_oracle
 
@@ -29,23 +29,33 @@ def judge_epoch(case: Case) -> RiskEpoch | None:
 
 
 def _epoch(case: Case) -> RiskEpoch:
-    epoch, record = case.open_epoch(case.dossier.epoch, case.dossier.epoch_record)
+    opened = case.open_epoch(case.dossier.epoch, case.dossier.epoch_records)
+    universe = case.found.attempt(lambda: _universe(case, opened))
     oracles = case.policy.trust.oracles
-    if oracles is not None:
-        case.found.attempt(lambda: _prices(case, record, oracles))
-    return epoch
+    if oracles is not None and universe is not None:
+        case.found.attempt(lambda: _prices(case, opened, oracles, universe))
+    return opened.epoch
 
 
-def _prices(case: Case, record: EpochRecord, oracles: OraclePolicy) -> None:
+def _universe(case: Case, opened: OpenedEpoch) -> Universe:
+    """What the epoch is over; one that the log lacks could never be replayed."""
+    if case.dossier.universe is None:
+        raise PolicyError("decide.universe", "the universe of the epoch is not at hand")
+    universe = parse_universe(case.dossier.universe)
+    if opened.said.universe != universe.digest:
+        raise PolicyError("decide.universe", "the epoch is of another universe")
+    return universe
+
+
+def _prices(case: Case, opened: OpenedEpoch, oracles: OraclePolicy, universe: Universe) -> None:
     """The epoch's prices are those of the oracles that the venue trusts."""
-    dossier = case.dossier
-    if dossier.universe is None or dossier.snapshot is None:
-        raise PolicyError("decide.snapshot", "the universe and the snapshot behind the epoch are not at hand")
-    universe = parse_universe(dossier.universe)
-    snapshot = parse_snapshot(dossier.snapshot, universe)
-    if (record.universe, record.snapshot) != (universe.digest, snapshot.digest):
-        raise PolicyError("decide.snapshot", "the epoch is of another universe or snapshot")
-    reports = [Envelope.decode(data) for data in by_oracle(dossier.reports)]
+    record = opened.record
+    if record.snapshot is None:
+        raise PolicyError("decide.snapshot", "the snapshot behind the epoch is not at hand")
+    snapshot = parse_snapshot(record.snapshot, universe)
+    if opened.said.snapshot != snapshot.digest:
+        raise PolicyError("decide.snapshot", "the epoch is of another snapshot")
+    reports = [Envelope.decode(data) for data in by_oracle(record.reports)]
     check_snapshot(snapshot, reports, replace(oracles, ring=case.ring), universe)
 
 

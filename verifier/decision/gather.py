@@ -20,7 +20,7 @@ from marginseal.records.attestation import Attestation
 from marginseal.records.source import PublishedStatement
 from marginseal.records.statement import Statement
 from verifier.decision.accepted import Accepted
-from verifier.decision.dossier import Dossier, LoggedRecord
+from verifier.decision.dossier import Dossier, LoggedEpoch, LoggedRecord
 from verifier.log_epoch import epoch_objects
 from verifier.log_index import Index, Position, Reading
 
@@ -51,35 +51,32 @@ def gather(
     InputError log.no-account, gather.unknown for what the log lacks, log.range for a checkpoint it does not reach."""
     found = _Gathering(reading, account, note)
     statement, entry = found.statement, found.entry
+    records = found.epoch(statement.epoch)
     newer = [at for at in found.index.epochs_after(statement.epoch) if at.index < found.at]
     links = list(found.chain(chain_limit, accepted))
     named = [Attestation.decode(link.envelope).statement for link in links]
-    prices = epoch_objects(reading, reading.entry(found.epoch_at.index)[1], statement.epoch)
     universe = found.index.universes.get(statement.universe)
-    published = list(found.published(entry, statement))
+    published = tuple(found.published(entry, statement))
     return Dossier(
         attestation=entry.payload,
         epoch=reading.object(statement.epoch),
-        epoch_record=found.logged(found.epoch_at),
+        epoch_records=records,
         source_registry=found.named(found.index.source_registries, statement.source_registry, "source registry"),
         venue_registry=found.named(found.index.venue_registries, statement.venue_registry, "venue registry"),
         manifests=tuple(found.manifest(at) for at in found.index.manifests.get(account, ()) if at.index < found.size),
-        messages=tuple(p.message.encode() for p in published),
+        messages=published,
         receipt=reading.receipt(found.at, note),
         head=head,
         consistency=reading.consistency(seen.size, found.size)
         if seen is not None and 0 < seen.size < found.size
         else (),
-        source_registries=tuple(
-            found.logged(at) for at in found.index.source_registries.values() if at.index < found.size
-        ),
+        source_registries=tuple(found.logged(at) for at in found.index.source_registries_all if at.index < found.size),
         newer_epochs=tuple(map(found.logged, newer)),
         keys=tuple(found.logged(at) for at in found.index.keys if at.index < found.size),
-        row_proofs=tuple((p.message.digest, p.row_proof.encode()) for p in published if p.row_proof is not None),
         pledge=pledge,
         chain=tuple(links),
         chain_epochs=tuple(
-            (reading.object(digest), found.named(found.index.epochs, digest, "epoch"))
+            (reading.object(digest), found.epoch(digest))
             for digest in dict.fromkeys(s.epoch for s in named)
             if digest != statement.epoch
         ),
@@ -88,10 +85,9 @@ def gather(
             for digest in dict.fromkeys(s.venue_registry for s in named)
             if digest != statement.venue_registry
         ),
+        messages_before=tuple(found.published_before()) if links else (),
         releases=tuple(found.releases(entry, statement)),
         universe=None if universe is None else reading.entry(universe.index)[1].payload,
-        snapshot=prices.snapshot,
-        reports=prices.reports,
     )
 
 
@@ -112,10 +108,6 @@ class _Gathering:
     def index(self) -> Index:
         return self._reading.index(self.size)
 
-    @cached_property
-    def epoch_at(self) -> Position:
-        return self._at(self.index.epochs, self.statement.epoch, "epoch")
-
     def _at(self, named: dict[bytes, Position], digest: bytes, what: str) -> Position:
         if digest not in named:
             raise InputError("gather.unknown", f"the log holds no {what} that a statement names")
@@ -127,6 +119,18 @@ class _Gathering:
 
     def named(self, named: dict[bytes, Position], digest: bytes, what: str) -> LoggedRecord:
         return self.logged(self._at(named, digest, what))
+
+    def epoch(self, digest: bytes) -> tuple[LoggedEpoch, ...]:
+        """All records of an epoch, with what they were made from."""
+        records = [said.position for said in self.index.epochs.get(digest, ()) if said.position.index < self.size]
+        if not records:
+            raise InputError("gather.unknown", "the log holds no epoch that a statement names")
+        return tuple(self._recorded(at, digest) for at in records)
+
+    def _recorded(self, at: Position, digest: bytes) -> LoggedEpoch:
+        prices = epoch_objects(self._reading, self._reading.entry(at.index)[1], digest)
+        logged = self.logged(at)
+        return LoggedEpoch(logged.envelope, logged.receipt, (), prices.snapshot, prices.reports)
 
     def manifest(self, at: Position) -> LoggedRecord:
         """With the sources' releases that the log had before it, and those that came with it."""
@@ -147,7 +151,7 @@ class _Gathering:
             releases = tuple(self.releases(entry, Attestation.decode(entry.payload).statement))
             yield LoggedRecord(entry.payload, self._reading.receipt(at, self._note), releases)
 
-    def published(self, entry: Entry, statement: Statement) -> Iterator[PublishedStatement]:
+    def published(self, entry: Entry, statement: Statement) -> Iterator[bytes]:
         wanted = {e.message_digest for e in statement.sources}
         for data in self._small(entry, statement):
             try:
@@ -155,7 +159,13 @@ class _Gathering:
             except MarginSealError:
                 continue
             if found.message.digest in wanted:
-                yield found
+                yield data
+
+    def published_before(self) -> Iterator[bytes]:
+        at = self._reading.attestation(self._account, self.statement.sequence - 1)
+        if at is not None:
+            entry = self._reading.entry(at)[1]
+            yield from self.published(entry, Attestation.decode(entry.payload).statement)
 
     def releases(self, entry: Entry, statement: Statement) -> Iterator[bytes]:
         wanted = {release.digest for release in statement.releases}

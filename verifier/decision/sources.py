@@ -4,15 +4,16 @@ registry (protocol sections 7 and 10)."""
 from __future__ import annotations
 
 import contextlib
+import hashlib
 
 from marginseal.errors import MarginSealError, PolicyError
 from marginseal.records.acceptance import SourceEvidence, SourceFacts, check_sources, source_faults
 from marginseal.records.envelope import Envelope
 from marginseal.records.logged import LogKind
-from marginseal.records.manifest import Manifest, open_manifest
 from marginseal.records.registry import SourceRegistry
-from marginseal.records.rows import RowAuthority
+from marginseal.records.source import PublishedStatement, by_message
 from verifier.decision.case import Case
+from verifier.log_manifest import Held, SourceRegistries, in_force, take_manifest
 
 
 def judge_sources(case: Case, n: int, tiles: int) -> None:
@@ -48,66 +49,58 @@ def _evidence(case: Case, n: int, tiles: int) -> SourceEvidence:
     dossier = case.dossier
     registry, registry_digest = case.open(SourceRegistry, dossier.source_registry, LogKind.SOURCE_REGISTRY)
     case.version("source", registry.version, case.policy.source_registry_version)
-    manifest, manifest_digest = _manifest(case)
-    messages = [Envelope.decode(data) for data in dossier.messages]
+    held = _manifest(case)
     return SourceEvidence(
         registry=registry,
         registry_digest=registry_digest,
-        manifest=manifest,
-        manifest_digest=manifest_digest,
-        messages={m.digest: m for m in messages},
+        manifest=held.manifest,
+        manifest_digest=held.digest,
+        published=by_message(map(PublishedStatement.decode, dossier.messages)),
         n=n,
         tiles=tiles,
-        row_proofs={digest: RowAuthority.decode(data) for digest, data in dossier.row_proofs},
         ring=case.ring,
         logged=case.logged_at,
     )
 
 
-def _manifest(case: Case) -> tuple[Manifest, bytes]:
-    """The manifest in force at the cut, every link of the chain checked, each under the keys of its own time.
-
-    One that does not follow those before it counts for nothing, as in replay."""
-    chain: list[tuple[Manifest, bytes]] = []
+def _manifest(case: Case) -> Held:
+    """The manifest in force at the cut, every link of the chain checked, each under the keys of its own time."""
+    statement, held, faults = case.statement, list[Held](), dict[bytes, MarginSealError]()
     registries = _registries(case)
     for record in case.dossier.manifests:
-        envelope, logged = Envelope.decode(record.envelope), case.logged(record, LogKind.MANIFEST)
-        if case.newest is not None and logged.index > case.newest.logged.index:
-            break
+        logged = case.logged(record, LogKind.MANIFEST)
         try:
-            manifest = open_manifest(
-                envelope,
-                logged=logged.leaf.time,
+            one = take_manifest(
+                record.envelope,
+                logged.index,
+                logged.leaf,
+                previous=held[-1] if held else None,
+                releases=record.releases,
+                registry=registries.before(logged.index),
                 delay_s=case.policy.trust.manifest_delay_s,
-                previous=chain[-1] if chain else None,
-                releases=[Envelope.decode(r) for r in record.releases],
-                registry=next((registry for index, registry in registries if index < logged.index), None),
                 ring=case.ring,
             )
-        except MarginSealError:
-            # That the log took it changes nothing, or a thief could shut the account out for good.
-            if envelope.digest == case.statement.manifest:
-                raise
+        except MarginSealError as e:
+            faults.setdefault(hashlib.sha256(record.envelope).digest(), e)
             continue
-        chain.append((manifest, envelope.digest))
-    if not chain:
-        raise PolicyError("decide.manifest", "the account's manifest is not at hand")
-    in_force = [link for link in chain if link[0].effective <= case.statement.cut_time]
-    return in_force[-1] if in_force else chain[0]
+        held.append(one)
+    before = {one.digest for one in held if case.index is None or one.index < case.index}
+    if statement.manifest in faults and statement.manifest not in before:
+        raise faults[statement.manifest]
+    found = in_force(held, statement.cut_time, case.index)
+    if found is None:
+        raise PolicyError("decide.manifest", "no manifest of the account is in force at the cut")
+    return found
 
 
-def _registries(case: Case) -> list[tuple[int, SourceRegistry]]:
-    """The source registries of the log that hold, as in replay, each with its entry; the newest first.
-
-    A source that left since, or replaced its key, signed its releases under the one of that time; and a key that was
-    replaced lets no book go from a manifest that the log took later."""
-    out: list[tuple[int, SourceRegistry]] = []
+def _registries(case: Case) -> SourceRegistries:
+    """The source registries of the log that hold, if a manifest may need them."""
+    out = SourceRegistries()
     if not any(record.releases for record in case.dossier.manifests):
         return out
-    places = [(case.logged(record, LogKind.SOURCE_REGISTRY).index, record) for record in case.dossier.source_registries]
-    for index, record in sorted(places, key=lambda place: place[0]):
+    places = [(case.logged(record, LogKind.SOURCE_REGISTRY), record) for record in case.dossier.source_registries]
+    for logged, record in sorted(places, key=lambda place: place[0].index):
         with contextlib.suppress(MarginSealError):
-            registry, _ = case.open(SourceRegistry, record, LogKind.SOURCE_REGISTRY, named=False)
-            if not out or registry.version > out[0][1].version:
-                out.insert(0, (index, registry))
+            envelope = Envelope.decode(record.envelope)
+            out.take(logged.index, envelope, case.ring, case.policy.trust.operators, logged.leaf.time)
     return out

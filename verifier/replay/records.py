@@ -21,10 +21,11 @@ from marginseal.records.envelope import Envelope, peek
 from marginseal.records.epoch import EpochRecord
 from marginseal.records.keychange import KeyRing
 from marginseal.records.logged import LogKind
-from marginseal.records.manifest import Manifest, SourceRelease, open_manifest
-from marginseal.records.registry import SourceRegistry, VenueRegistry
+from marginseal.records.manifest import SourceRelease
+from marginseal.records.registry import VenueRegistry
 from marginseal.records.report_note import ReportNote
 from verifier.log_index import Index, Position, Records
+from verifier.log_manifest import Held, SourceRegistries, take_manifest
 from verifier.policy import Trust
 
 
@@ -37,15 +38,6 @@ class Finding:
     index: int | None = None
     account: str | None = None
     sequence: int | None = None
-
-
-@dataclass(frozen=True)
-class InForce:
-    """A manifest that follows its predecessor, and from when it holds."""
-
-    digest: bytes
-    effective: int
-    position: Position
 
 
 @dataclass(frozen=True)
@@ -65,14 +57,9 @@ class Known:
     """What the records come to, as attestations are judged by it."""
 
     index: Index = field(default_factory=Index)
-    manifests: dict[str, list[InForce]] = field(default_factory=dict)
+    manifests: dict[str, list[Held]] = field(default_factory=dict)
     epochs: list[Published] = field(default_factory=list)
     ring: KeyRing = field(default_factory=KeyRing)
-
-    def manifest_at(self, account: str, cut_time: int, index: int) -> InForce | None:
-        """The manifest of the account in force at the cut, of those logged before entry `index`."""
-        held = [m for m in self.manifests.get(account, ()) if m.position.index < index and m.effective <= cut_time]
-        return held[-1] if held else None
 
     def newer_epoch(self, epoch: Published, logged: int, index: int, lag_s: int) -> Published | None:
         """An epoch of the same operator and universe that is newer, logged more than `lag_s` before `logged`."""
@@ -92,8 +79,7 @@ class RecordPass:
         self._noted: list[Position] = []
         self._records, self._trust = records, trust
         self._accounts: dict[str, AccountRecord] = {}
-        self._manifests: dict[str, tuple[Manifest, bytes]] = {}
-        self._sources: SourceRegistry | None = None
+        self._sources = SourceRegistries()
         self._venues: VenueRegistry | None = None
 
     def note(self, position: Position, entry: Entry) -> Iterator[Finding]:
@@ -145,7 +131,7 @@ class RecordPass:
                 _same_account(entry, account.account)
                 self._accounts[account.account] = account
             case LogKind.MANIFEST:
-                self._manifest(position, entry, envelope)
+                self._manifest(position, entry)
             case LogKind.SOURCE_RELEASE:
                 _same_account(entry, peek(SourceRelease, envelope).account)
             case LogKind.PLEDGE_RELEASE:
@@ -157,10 +143,7 @@ class RecordPass:
         self.known.epochs.append(published)
 
     def _source_registry(self, position: Position, envelope: Envelope) -> None:
-        registry = self.known.ring.open(SourceRegistry, envelope, self._trust.operators, position.time)
-        if self._sources is not None and registry.version <= self._sources.version:
-            raise PolicyError("replay.registry-version", "a source registry that is no later than the one before")
-        self._sources = registry
+        self._sources.take(position.index, envelope, self.known.ring, self._trust.operators, position.time)
 
     def _venue_registry(self, position: Position, envelope: Envelope) -> None:
         registry = self.known.ring.open(VenueRegistry, envelope, self._trust.operators, position.time)
@@ -170,28 +153,26 @@ class RecordPass:
         if before is not None and not registry.extends(before):
             raise PolicyError("continuity.rows", "a venue of the registry before lost its row")
 
-    def _manifest(self, position: Position, entry: Entry, envelope: Envelope) -> None:
+    def _manifest(self, position: Position, entry: Entry) -> None:
         # One at a time and only if a book is gone: an entry may name thousands of objects, each of 256 MiB of nothing.
-        logged = self.known.index.source_releases.get(entry.account or "", ())
+        account = entry.account or ""
+        logged = self.known.index.source_releases.get(account, ())
         attached = chain(
             (self._records.object(digest) for digest in entry.dependencies),
             (self._records.entry(at.index)[1].payload for at in logged if at.index < position.index),
         )
-        manifest = open_manifest(
-            envelope,
-            logged=position.time,
+        held = self.known.manifests.get(account, [])
+        one = take_manifest(
+            entry.payload,
+            position.index,
+            entry.leaf(position.time),
+            previous=held[-1] if held else None,
+            releases=attached,
+            registry=self._sources.before(position.index),
             delay_s=self._trust.manifest_delay_s,
-            previous=self._manifests.get(entry.account or ""),
-            releases=(Envelope.decode(data) for data in attached),
-            registry=self._sources,
             ring=self.known.ring,
         )
-        _same_account(entry, manifest.account)
-        if manifest.books != entry.books:
-            raise PolicyError("replay.entry", "the entry says something else than the manifest in it")
-        self._manifests[manifest.account] = manifest, envelope.digest
-        held = InForce(envelope.digest, manifest.effective, position)
-        self.known.manifests.setdefault(manifest.account, []).append(held)
+        self.known.manifests[account] = [*held, one]
 
 
 def _same_account(entry: Entry, account: str) -> None:

@@ -27,14 +27,16 @@ from marginseal.records.acceptance import SourceEvidence, check_sources
 from marginseal.records.attestation import Attestation, RuleRef
 from marginseal.records.continuity import PledgeRelease, continuity_faults
 from marginseal.records.envelope import Envelope, Record, peek
-from marginseal.records.manifest import Manifest
+from marginseal.records.evidence import Told, sequence_faults
 from marginseal.records.registry import SourceRegistry, VenueRegistry
-from marginseal.records.source import PublishedStatement, SourceStatement
+from marginseal.records.source import PublishedStatement, SourceStatement, by_message
 from marginseal.records.statement import Claim, Continuity, Statement
 from verifier.batch import Item, verify_batch
 from verifier.claims import check_claim, check_epoch, compile_claim, link_of
+from verifier.log_entry import says_attestation
 from verifier.log_epoch import open_epoch, open_universe, rebuild_epoch
 from verifier.log_index import BundleRecords, Named, Position
+from verifier.log_manifest import in_force
 from verifier.policy import Trust
 from verifier.replay.records import Finding, Known, Published
 from verifier.verify import Setting
@@ -80,14 +82,6 @@ class Judged:
     by_rule: dict[str, int] = field(default_factory=dict)
     by_continuity: dict[str, int] = field(default_factory=dict)
     released: list[tuple[str, str, int, bytes]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Told:
-    """What a source's message says of itself, as far as its successor is held against it."""
-
-    cut: tuple[str, int]
-    sequence: int
 
 
 class Worker:
@@ -163,13 +157,6 @@ class Worker:
     def venue_registry(self, digest: bytes, index: int) -> VenueRegistry:
         return self._registry(VenueRegistry, self._known.index.venue_registries, digest, index)
 
-    def manifest(self, position: Position) -> Manifest:
-        """One whose chain the record pass has checked."""
-        return self._opened.get(
-            ("manifest", position.index),
-            lambda: peek(Manifest, Envelope.decode(self._records.entry(position.index)[1].payload)),
-        )
-
     def rows(self, universe: bytes) -> int:
         return self._opened.get(("rows", universe), lambda: rows_for(len(self._universe(universe))))
 
@@ -182,10 +169,10 @@ class Worker:
             index, lambda: made or Attestation.decode(self._records.entry(index)[1].payload).statement
         )
 
-    def message(self, digest: bytes, index: int) -> _Told | None:
+    def message(self, digest: bytes, index: int) -> Told | None:
         """What the message with this digest says, of those that entry `index` depends on."""
 
-        def load() -> _Told | None:
+        def load() -> Told | None:
             for one in self.published(index):
                 self.note(one.message.digest, peek(SourceStatement, one.message))
             return self._messages.get(digest, lambda: None)
@@ -194,8 +181,7 @@ class Worker:
 
     def note(self, digest: bytes, said: SourceStatement) -> None:
         """Keep what a message says for its successor."""
-        terms = said.terms
-        self._messages.get(digest, lambda: _Told((terms.cut_id, terms.cut_time), terms.sequence))
+        self._messages.get(digest, lambda: Told.of(said))
 
     def published(self, index: int) -> Iterator[PublishedStatement]:
         for data in self.attached(self._records.entry(index)[1]):
@@ -216,8 +202,9 @@ class Worker:
     def _common(self) -> set[bytes]:
         """SHA-256 of the payloads of universes, epochs and registries, which attestations share."""
         index = self._known.index
-        named = [index.universes, index.epochs, index.source_registries, index.venue_registries]
+        named = [index.universes, index.source_registries, index.venue_registries]
         positions = [at.index for of in named for at in of.values()]
+        positions += [said.position.index for records in index.epochs.values() for said in records]
         return {hashlib.sha256(self._records.entry(at)[1].payload).digest() for at in positions}
 
 
@@ -282,11 +269,8 @@ class _Attestation:
         ):
             counts[name] = counts.get(name, 0) + 1
 
-    def _says_what_it_is(self, s: Statement) -> None:
-        books = {(e.source, e.book) for e in s.sources}
-        said = (s.account, s.sequence, s.digest, s.prev, books)
-        e = self._entry
-        same = said == (e.account, e.sequence, e.statement_digest, e.prev, set(e.books))
+    def _says_what_it_is(self, statement: Statement) -> None:
+        same = says_attestation(self._entry.leaf(self._position.time), statement)
         self._require(same, "replay.entry", "the entry says something else than the attestation in it")
 
     def _signatures(self, attestation: Attestation) -> None:
@@ -308,55 +292,45 @@ class _Attestation:
     def _compile(self, attestation: Attestation, epoch: RiskEpoch, venues: int) -> list[Compiled]:
         statement = attestation.statement
         check_epoch(statement, epoch)
+        self._worker.rows(statement.universe)  # the log has the universe
         pairs = zip(attestation.body.rules, statement.claims, strict=True)
         return [self._worker.circuit(epoch, rule, claim, statement, venues) for rule, claim in pairs]
 
     def _sources(self, statement: Statement, compiled: Compiled) -> None:
         worker, index = self._worker, self._position.index
         registry = worker.source_registry(statement.source_registry, index)
-        in_force = worker._known.manifest_at(statement.account, statement.cut_time, index)
-        if in_force is None:
+        held = in_force(worker._known.manifests.get(statement.account, ()), statement.cut_time, index)
+        if held is None:
             raise PolicyError("replay.manifest", "no manifest of the account is in force at the cut")
-        published = {p.message.digest: p for p in worker.published(index)}
         evidence = SourceEvidence(
             registry=registry,
             registry_digest=statement.source_registry,
-            manifest=worker.manifest(in_force.position),
-            manifest_digest=in_force.digest,
-            messages={digest: p.message for digest, p in published.items()},
+            manifest=held.manifest,
+            manifest_digest=held.digest,
+            published=by_message(worker.published(index)),
             n=compiled.circuit.n,
             tiles=compiled.circuit.tiles,
-            row_proofs={digest: p.row_proof for digest, p in published.items() if p.row_proof is not None},
             ring=worker._known.ring,
             logged=self._position.time,
         )
         setting = worker._setting
         facts = check_sources(statement, evidence, srs=setting.srs, curve=setting.curve)
         for entry, said in zip(statement.sources, facts.messages, strict=True):
-            sealed = hashlib.sha256(published[entry.message_digest].sealed).digest()
-            self._require(
-                sealed == said.ciphertext_digest, "replay.ciphertext", "not the sealed opening that the source signed"
-            )
             worker.note(entry.message_digest, said)
         self._source_sequences(statement)
 
     def _source_sequences(self, statement: Statement) -> None:
-        """Each source counts its cuts: the same message, or a later one under a later number."""
-        worker, previous = self._worker, self._previous
+        worker, previous, index = self._worker, self._previous, self._position.index
         if previous is None:
             return
-        before = {e.order: e.message_digest for e in worker.statement(previous).sources}
-        for entry in statement.sources:
-            digest = before.get(entry.order)
-            if digest is None or digest == entry.message_digest:
-                continue
-            old, new = worker.message(digest, previous), worker.message(entry.message_digest, self._position.index)
-            if old is None or new is None:
-                continue
-            conflict = old.cut[0] == new.cut[0] or old.cut[1] == new.cut[1]
-            self._require(not conflict, "replay.source-conflict", f"{entry.source}: two messages for one cut")
-            later = conflict or new.sequence > old.sequence
-            self._require(later, "replay.source-sequence", f"{entry.source}: its sequence does not grow")
+        faults = sequence_faults(
+            statement,
+            worker.statement(previous),
+            lambda digest: worker.message(digest, index),
+            lambda digest: worker.message(digest, previous),
+        )
+        for fault in faults:
+            self._found(fault)
 
     def _continuity(self, statement: Statement, venues: VenueRegistry | None) -> None:
         worker, index = self._worker, self._position.index
