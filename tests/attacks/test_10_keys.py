@@ -260,6 +260,20 @@ def test_10_an_attestation_before_under_a_revoked_account_key(tmp_path: Path) ->
     assert both_say(world, fund, tmp_path, accounts={}) == (GONE, ["accept.account-key"])
 
 
+def test_10_an_attestation_before_under_a_replaced_account_key(world: World, fund: Fund, tmp_path: Path) -> None:
+    """The key's successor was in force when the thief signed; the key was not."""
+    old, new = fund.key, successor(fund.key)
+    fund.attest()
+    on(world)
+    change(world, old, new)
+    on(world)
+    fund.attest()
+    fund.key = new
+    on(world)
+    fund.attest()
+    assert both_say(world, fund, tmp_path, accounts={}) == (GONE, ["accept.account-key"])
+
+
 # What a thief had logged --------------------------------------------------------------------------------------------
 
 

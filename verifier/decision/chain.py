@@ -198,7 +198,8 @@ def _verify(case: Case, named: _Named, link: _Link) -> None:
     statement = link.statement
     named.check_earlier(link)
     case.ring.accept(link.attestation.verify_signatures, case.policy.trust.provers, link.logged_at)
-    if not case.ring.in_force([PublicKey(Role.ACCOUNT, statement.account_key)], link.logged_at):
+    owner = PublicKey(Role.ACCOUNT, statement.account_key)
+    if owner not in case.ring.in_force([owner], link.logged_at):  # its successor may be, and did not sign
         raise PolicyError("keys.not-in-force", "a predecessor's account key was not in force when it was logged")
     venues = named.venues.get(statement.venue_registry)
     if venues is None:
