@@ -297,7 +297,10 @@ def _part(config: Config, which: str, parent: int) -> None:
 
     end_with_parent(parent)
     try:
-        {"serve": serve, "work": work}[which](config)
+        if which == "work":
+            work(config)
+        else:
+            serve(config, ready=lambda _port: print(f"serving {config.public_url}; stop with SIGTERM", flush=True))
     except MarginSealError as e:
         logs.configure()
         _log.critical("stopped", extra={"code": e.code, "at": which})
@@ -305,11 +308,13 @@ def _part(config: Config, which: str, parent: int) -> None:
 
 
 def run(config: Config) -> None:
-    """Server and workers until SIGTERM; one that dies is started again."""
+    """Server and workers until SIGTERM; one that dies is started again.  InputError serve.address."""
     from server.harden import protect_memory
+    from server.web import check_address
 
     logs.configure()
     protect_memory(lock=False)  # whoever calls may have made or read keys before
+    check_address(config.server)
     context = multiprocessing.get_context("spawn")
     stopping = False
 

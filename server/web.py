@@ -31,6 +31,7 @@ from gunicorn.http import errors as http_errors
 from gunicorn.util import close_graceful
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from marginseal.errors import InputError
 from server.body import RECEIVED
 from server.config import ServerSection
 from server.harden import end_with_parent, protect_memory
@@ -244,12 +245,29 @@ class Served(Protocol):
     def path(self, path: Path) -> Path: ...
 
 
+def check_address(server: ServerSection) -> None:
+    """InputError serve.address if nobody can listen where the configuration says: gunicorn would try for ever."""
+    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.bind((server.host, server.port))
+            s.listen(1)
+    except OSError as e:
+        why = e.strerror or "no such address"
+        raise InputError("serve.address", f"cannot listen at {server.host} port {server.port}: {why}") from None
+
+
 class Web(BaseApplication):  # type: ignore[misc]
     """gunicorn configured by ours.  `make` builds the application in each process; `ready` runs once it listens."""
 
     def __init__(self, config: Served, make: Callable[[], Wsgi], ready: Callable[[int], None] | None = None) -> None:
         self.service, self._make, self._ready = config, make, ready
         super().__init__()
+
+    def run(self) -> None:
+        check_address(self.service.server)
+        super().run()
 
     def load_config(self) -> None:
         s = self.service.server

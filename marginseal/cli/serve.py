@@ -36,10 +36,8 @@ def serve(
     made = prepare_service(
         service_config(data, config), development=development, say=lambda line: print(line, flush=True)
     )
-    if prepare:
-        return
-    print(f"serving {made.public_url}; stop with SIGTERM", flush=True)
-    run(made)
+    if not prepare:
+        run(made)
 
 
 def service_config(data: Path | None, config: Path | None) -> Config:

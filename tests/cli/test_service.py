@@ -516,6 +516,21 @@ def test_the_first_run_makes_what_is_missing_and_stops_when_told(tmp_path: Path)
     assert (tmp_path / "data" / "keys" / "log.key").exists()
 
 
+def test_an_address_where_nobody_can_listen_is_refused(run: Run, tmp_path: Path) -> None:
+    """Not "serving" at a port that is another's, and trying for ever."""
+    assert run("serve", "--data", tmp_path / "data", "--development", "--prepare").status == 0
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        for host, why in (("127.0.0.1", "in use"), ("192.0.2.1", "assign")):
+            environment = os.environ | {"MARGINSEAL_SERVER__PORT": str(port), "MARGINSEAL_SERVER__HOST": host}
+            command = [sys.executable, "-m", "marginseal.cli", "serve", "--data", str(tmp_path / "data")]
+            told = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
+            assert (told.returncode, "serving" in told.stdout) == (3, False)
+            assert f"cannot listen at {host} port {port}" in told.stderr
+            assert why in told.stderr
+            assert "[serve.address]" in told.stderr
+
+
 def test_a_service_whose_port_is_taken_gets_another_one(tmp_path: Path) -> None:
     """Whoever has it by now: connections to it are not taken for the service's word that it listens."""
     file = service_folder(tmp_path)

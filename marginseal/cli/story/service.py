@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import subprocess
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from marginseal.errors import ServiceError
+from marginseal.errors import InputError, ServiceError
 
 if TYPE_CHECKING:
     from server.config import Config
@@ -55,32 +54,25 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
-def is_free(port: int) -> bool:
-    """Whether one could listen there.  Connections that have ended do not count, as they do not for the service."""
-    with socket.socket() as s:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            s.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
 @contextmanager
 def serving(file: Path) -> Iterator[Config]:
     """`marginseal serve` as a process until the block ends; what it logs goes to service.log beside the file.
 
     ServiceError demo.service when it cannot be started."""
     from marginseal.cli.serve import service_config
+    from server.web import check_address
 
     log = file.with_name("service.log")
     for _ in range(TRIES):
         config = service_config(None, file)
-        if not is_free(config.server.port):  # whoever listens there would be taken for the service
+        try:
+            check_address(config.server)
+        except InputError:
             text = file.read_text()
             file.write_text(text.replace(f"port = {config.server.port}", f"port = {free_port()}"))
             config = service_config(None, file)
         with open(log, "ab") as out:
+            before = out.tell()
             process = subprocess.Popen(
                 [sys.executable, "-m", "marginseal.cli", "serve", "--config", str(file)],
                 env=_environment(),
@@ -89,7 +81,7 @@ def serving(file: Path) -> Iterator[Config]:
                 stderr=out,
             )
         try:
-            if _listens(process, config.server.port):
+            if _serves(process, log, before):
                 yield config
                 return
         finally:
@@ -105,10 +97,11 @@ def _environment() -> dict[str, str]:
     return kept | {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"}
 
 
-def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
+def _serves(process: subprocess.Popen[bytes], log: Path, before: int) -> bool:
+    """Once it says so, after the first `before` bytes of its log; who else listens at the port says nothing there."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        if any(line.startswith(b"serving ") for line in log.read_bytes()[before:].splitlines()):
             return True
         time.sleep(0.05)
     return False
