@@ -179,9 +179,10 @@ class Service:
         with self.office() as desk:
             for source in SOURCES:
                 desk.register_source(source, SOURCE_KEYS[source].public)
+            desk.register_operator("risk", RISK.public)
             desk.publish_universe(UNIVERSE)
-            desk.publish_source_registry(SOURCE_RECORD, [RISK.public])
-            desk.publish_venue_registry(VENUE_RECORD, [RISK.public])
+            desk.publish_source_registry(SOURCE_RECORD)
+            desk.publish_venue_registry(VENUE_RECORD)
             for fund in funds:
                 desk.register_account(sign(AccountRecord(fund.name, fund.key.public, fund.sealing.public), [fund.key]))
                 desk.publish_manifest(fund.manifest)
@@ -191,7 +192,7 @@ class Service:
 
     def publish(self, epoch: RiskEpoch) -> None:
         with self.office() as desk:
-            desk.publish_epoch(epoch, sign(epoch_record(epoch), [RISK]), [RISK.public])
+            desk.publish_epoch(epoch, sign(epoch_record(epoch), [RISK]))
 
     def office(self) -> Any:
         path = self.config.path(self.config.keys_dir) / OPERATOR_KEY

@@ -27,6 +27,7 @@ from marginseal.records.acceptance import SourceEvidence, check_sources
 from marginseal.records.attestation import Attestation, RuleRef, make_attestation
 from marginseal.records.continuity import check_continuity
 from marginseal.records.envelope import Envelope
+from marginseal.records.keychange import KeyRing
 from marginseal.records.keys import SigningKey
 from marginseal.records.manifest import Manifest
 from marginseal.records.opening import Opening
@@ -58,6 +59,9 @@ class Public(Protocol):
     def venue_registry(self, digest: bytes) -> VenueRegistry: ...
 
     def source_statement(self, message: bytes) -> PublishedStatement: ...
+
+    def keys(self) -> tuple[KeyRing, int | None]:
+        """Which keys count in whose place, and when the log takes what is judged now; None: its cut stands for it."""
 
     def predecessor(self, account: str, sequence: int) -> Attestation | None:
         """The attestation of that sequence, if there is one."""
@@ -189,6 +193,7 @@ def check_sources_of(statement: Statement, public: Public, n: int, setting: Sett
     """Every entry stands for a published message, accepted under the statement's own manifest and registry.
 
     PolicyError, ProofRejected, DecodeError accept.*, signature.*, rows.*, public.*."""
+    ring, logged = public.keys()
     published = {e.message_digest: public.source_statement(e.message_digest) for e in statement.sources}
     evidence = SourceEvidence(
         registry=public.source_registry(statement.source_registry),
@@ -198,6 +203,8 @@ def check_sources_of(statement: Statement, public: Public, n: int, setting: Sett
         published=published,
         n=n,
         tiles=len(tiles_of(public.universe(statement.universe), n)),
+        ring=ring,
+        logged=logged,
     )
     check_sources(statement, evidence, srs=setting.srs, curve=setting.curve)
 
@@ -205,6 +212,7 @@ def check_sources_of(statement: Statement, public: Public, n: int, setting: Sett
 def check_continuity_of(statement: Statement, releases: Iterable[Envelope], public: Public, n: int) -> None:
     """It follows the account's attestation before.  PolicyError continuity.*, release.*, public.*."""
     previous = public.predecessor(statement.account, statement.sequence - 1)
+    ring, logged = public.keys()
     registries: Mapping[bytes, VenueRegistry] = {
         digest: public.venue_registry(digest)
         for digest in {statement.venue_registry, *([] if previous is None else [previous.statement.venue_registry])}
@@ -216,4 +224,6 @@ def check_continuity_of(statement: Statement, releases: Iterable[Envelope], publ
         previous_n=n if previous is None else rows_for(len(public.universe(previous.statement.universe))),
         registries=registries,
         releases={release.digest: release for release in releases},
+        ring=ring,
+        logged=statement.cut_time if logged is None else logged,
     )

@@ -36,7 +36,7 @@ def make_services(config: Config, log_key: SigningKey, attestation_key: bytes, *
     store = Store(config.store_url)
     log = open_log(config, log_key)
     catalogue = Catalogue(store, log)
-    public = LoggedRecords(store, log, catalogue)
+    public = LoggedRecords(store, log, catalogue, clock, manifest_delay_s=config.log.manifest_delay_s)
 
     def epoch_is_current(digest: bytes) -> bool:
         try:

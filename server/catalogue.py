@@ -34,6 +34,11 @@ _NAMED = sa.or_(
 _BY_DIGEST = _FOUND.where(_NAMED, _KIND).order_by(catalogue.c.idx).limit(1)
 _RECENT = _FOUND.where(_KIND).order_by(catalogue.c.idx.desc()).limit(sa.bindparam("limit"))
 _OF_KIND = _FOUND.where(_KIND).order_by(catalogue.c.idx)
+_SINCE = _FOUND.where(
+    catalogue.c.kind.in_(sa.bindparam("kinds", expanding=True)),
+    catalogue.c.idx >= sa.bindparam("start"),
+    catalogue.c.idx < sa.bindparam("stop"),
+).order_by(catalogue.c.idx)
 _MINE = _FOUND.where(_KIND, catalogue.c.account == sa.bindparam("account"))
 _OF_ACCOUNT = _MINE.order_by(catalogue.c.idx)
 _RECENT_OF_ACCOUNT = _MINE.order_by(catalogue.c.idx.desc()).limit(sa.bindparam("limit"))
@@ -95,6 +100,10 @@ class Catalogue:
     def all(self, kind: str) -> list[Found]:
         """All of one kind, in the order of the log."""
         return self._all(_OF_KIND, {"kind": kind})
+
+    def between(self, kinds: tuple[str, ...], start: int, stop: int) -> list[Found]:
+        """Of entries start .. stop - 1 those of these kinds, in the order of the log."""
+        return self._all(_SINCE, {"kinds": kinds, "start": start, "stop": stop})
 
     def of_account(self, kind: str, account: str) -> list[Found]:
         """All of one kind and account, in the order of the log."""

@@ -234,8 +234,9 @@ def make_worker(
         check_version(store)
         log = open_log(config, None)
         held.callback(close_log, log)
-        public = LoggedRecords(store, log, Catalogue(store, log))
-        place = Place(public, log, clock, config.log.epoch_lag_s)
+        delay_s = config.log.manifest_delay_s
+        public = LoggedRecords(store, log, Catalogue(store, log), clock, manifest_delay_s=delay_s)
+        place = Place(public, log, config.log.epoch_lag_s)
         proved = Proved(lambda account: own_provers_of(store, account), public, place, circuits, setting)
         task = Proving(attestor, keys.sealing, public, place, proved)
         queue = LeaseQueue(store, limits(config), clock)

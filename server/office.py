@@ -51,7 +51,7 @@ class Office:
         operator.check(operators)
         self._store, self._log, self._queue, self._operators = store, log, queue, operators
         self._operator, self._manifest_delay_s, self._clock = operator, manifest_delay_s, clock
-        self._public = LoggedRecords(store, log, Catalogue(store, log))
+        self._public = LoggedRecords(store, log, Catalogue(store, log), clock, manifest_delay_s=manifest_delay_s)
 
     def _act(self, action: str, params: Mapping[str, Any], do: Callable[[sa.Connection, int], None]) -> int:
         now = self._clock()
@@ -79,6 +79,12 @@ class Office:
 
     def register_source(self, source: str, key: PublicKey) -> int:
         return self._register("source", source, key)
+
+    def register_operator(self, operator: str, key: PublicKey) -> int:
+        """A risk operator: whose epochs, registries and revocations hold here.  Its key is followed to its successors,
+        as the log has them; one that is suspended, removed or revoked here is one whose records count for nothing,
+        those logged before included."""
+        return self._register("operator", operator, key)
 
     def register_venue(self, venue: str, key: PublicKey) -> int:
         return self._register("venue", venue, key)
@@ -139,18 +145,17 @@ class Office:
         publish.publish_universe(self._log, universe, now=self._clock() // 1000)
         return self._published("universe", universe.digest)
 
-    def publish_epoch(
-        self, epoch: RiskEpoch, record: Envelope, signers: Sequence[PublicKey], objects: Sequence[bytes] = ()
-    ) -> int:
-        publish.publish_epoch(self._log, epoch, record, signers, now=self._clock() // 1000, objects=objects)
+    def publish_epoch(self, epoch: RiskEpoch, record: Envelope, objects: Sequence[bytes] = ()) -> int:
+        ring = self._public.held.ring
+        publish.publish_epoch(self._log, epoch, record, ring, now=self._clock() // 1000, objects=objects)
         return self._published("epoch", epoch.digest)
 
-    def publish_source_registry(self, record: Envelope, signers: Sequence[PublicKey]) -> int:
-        publish.publish_source_registry(self._log, record, signers, now=self._clock() // 1000)
+    def publish_source_registry(self, record: Envelope) -> int:
+        publish.publish_source_registry(self._log, record, self._public.held.ring, now=self._clock() // 1000)
         return self._published("source-registry", record.digest)
 
-    def publish_venue_registry(self, record: Envelope, signers: Sequence[PublicKey]) -> int:
-        publish.publish_venue_registry(self._log, record, signers, now=self._clock() // 1000)
+    def publish_venue_registry(self, record: Envelope) -> int:
+        publish.publish_venue_registry(self._log, record, self._public.held.ring, now=self._clock() // 1000)
         return self._published("venue-registry", record.digest)
 
     def publish_manifest(self, record: Envelope) -> int:
@@ -162,19 +167,18 @@ class Office:
         )
         return self._published("manifest", record.digest)
 
-    def publish_key_record(self, record: Envelope, operators: Sequence[PublicKey]) -> int:
-        """A key change or revocation, if it holds by what is logged already and by these risk operators."""
-        known = self._public.key_records()
-        log_publish.publish_key_record(self._log, record, known, operators, now=self._clock() // 1000)
+    def publish_key_record(self, record: Envelope) -> int:
+        """A key change or revocation, if it holds by what is logged already."""
+        log_publish.publish_key_record(self._log, record, self._public.held.ring, now=self._clock() // 1000)
         return self._published("key-record", record.digest)
 
     def publish_source_statement(self, statement: PublishedStatement) -> int:
         """On behalf of a source that does not post its statements itself."""
-        source = peek(SourceStatement, statement.message).terms.source
+        source, ring = peek(SourceStatement, statement.message).terms.source, self._public.held.ring
 
         def do(c: sa.Connection, now: int) -> None:
             keys = parties.keys_of(c, "source", source)
-            publish.publish_source_statement(c, self._log, statement, keys, now_ms=now)
+            publish.publish_source_statement(c, self._log, statement, keys, ring, now_ms=now)
 
         params = {"kind": "source-statement", "digest": statement.message.digest.hex()}
         return self._act("publish", params, do)

@@ -1,7 +1,10 @@
-"""Accounts, sources and venues as the service knows them: states, and the keys by which they are recognised.
+"""Accounts, sources, venues and risk operators as the service knows them: states, and the keys by which they are
+recognised.
 
 active -> suspended -> active ... -> removed, and never back: an identifier that was removed is not given out again.
-A key belongs to the party it was first registered for, also after it was revoked.
+A key belongs to the party it was first registered for, also after it was revoked.  These are the listed keys: under
+which of them a request is signed is said here alone; which counts under a record, and what followed it, the log says
+(held.py).  Risk operators sign no requests: theirs are the epochs, registries and revocations that hold here.
 """
 
 from __future__ import annotations
@@ -13,8 +16,16 @@ from marginseal.records.document import is_name
 from marginseal.records.keys import PublicKey, Role
 from server.tables import parties, party_keys
 
-ROLES = {"account": Role.ACCOUNT, "source": Role.SOURCE, "venue": Role.VENUE}
+ROLES = {"account": Role.ACCOUNT, "source": Role.SOURCE, "venue": Role.VENUE, "operator": Role.OPERATOR}
 _FROM = {"active": ("suspended",), "suspended": ("active",), "removed": ("active", "suspended")}
+
+# Built once: making a statement costs more than running it.
+_OPERATORS = (
+    sa.select(party_keys.c.public)
+    .join(parties, sa.and_(parties.c.kind == party_keys.c.kind, parties.c.id == party_keys.c.party))
+    .where(parties.c.kind == "operator", parties.c.state == "active", party_keys.c.revoked.is_(None))
+    .order_by(party_keys.c.created, party_keys.c.key_id)
+)
 
 
 def register(c: sa.Connection, kind: str, party: str, key: PublicKey, *, now: int) -> None:
@@ -67,3 +78,8 @@ def keys_of(c: sa.Connection, kind: str, party: str) -> list[PublicKey]:
     mine = sa.and_(party_keys.c.kind == kind, party_keys.c.party == party, party_keys.c.revoked.is_(None))
     rows = c.scalars(sa.select(party_keys.c.public).where(mine).order_by(party_keys.c.created, party_keys.c.key_id))
     return [PublicKey(ROLES[kind], raw) for raw in rows]
+
+
+def risk_operators(c: sa.Connection) -> tuple[PublicKey, ...]:
+    """The active keys of all active risk operators."""
+    return tuple(PublicKey(Role.OPERATOR, raw) for raw in c.scalars(_OPERATORS))

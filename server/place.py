@@ -15,21 +15,20 @@ from marginseal.records.attestation import Attestation
 from marginseal.records.envelope import Envelope
 from marginseal.records.manifest import in_force
 from marginseal.records.statement import Statement
-from server.jobs import Clock
 from server.public import LoggedRecords
 
 
 class Place:
     """epoch_lag_s: how long after a newer epoch was logged an attestation under the one before is still logged."""
 
-    def __init__(self, public: LoggedRecords, log: Log, clock: Clock, epoch_lag_s: int) -> None:
-        self._public, self._log, self._clock, self._epoch_lag_s = public, log, clock, epoch_lag_s
+    def __init__(self, public: LoggedRecords, log: Log, epoch_lag_s: int) -> None:
+        self._public, self._log, self._epoch_lag_s = public, log, epoch_lag_s
 
     def find(self, statement: Statement) -> int | None:
         """Where this very statement is logged already, or None: it may be logged next.
 
         PolicyError log.sequence-taken, .sequence-gap, .prev-mismatch, submission.expired, .manifest, .epoch,
-        .epoch-newer."""
+        .epoch-newer, manifest.none, accept.account-key; errors of an epoch that does not hold (`LoggedRecords`)."""
         head = self._log.head(statement.account)
         last, prev = (0, NO_PREDECESSOR) if head is None else (head.sequence, head.statement_digest)
         if statement.sequence <= last:
@@ -52,22 +51,29 @@ class Place:
 
     def _check_timely(self, statement: Statement) -> None:
         """What would make it worthless to whoever reads the log."""
-        now = self._clock() // 1000
+        ring, now = self._public.keys()
         if statement.expiry <= now:
             raise PolicyError("submission.expired", "the statement has expired")
         manifests = self._public.manifests(statement.account)
-        version = in_force([manifest for manifest, _ in manifests], statement.cut_time).version
-        # Of two that claim one version, the one logged first holds.
-        if next(name for manifest, name in manifests if manifest.version == version) != statement.manifest:
+        manifest = in_force([manifest for manifest, _ in manifests], statement.cut_time)
+        if next(name for one, name in manifests if one is manifest) != statement.manifest:
             raise PolicyError("submission.manifest", "not the account's manifest in force at the cut")
+        if statement.account_key not in {key.raw for key in ring.in_force(manifest.keys, now)}:
+            raise PolicyError("accept.account-key", "its manifest does not name the account key, or it ended")
         if self._public.epoch_record(statement.epoch).expires <= now:
             raise PolicyError("submission.epoch", "the epoch has expired")
         if self._public.superseded(statement.epoch, before=now - self._epoch_lag_s):
             raise PolicyError("submission.epoch-newer", "a newer epoch has been in the log for long")
 
     def append(self, attestation: Attestation, releases: Iterable[Envelope]) -> int:
-        """Its index in the log, durable on return; that of another proof of the same statement if one was faster."""
+        """Its index in the log, durable on return; that of another proof of the same statement if one was faster.
+
+        Once more as `find`: a key may have been revoked while the proof was made, and what is logged stays in the
+        account's chain."""
         s = attestation.statement
+        index = self.find(s)
+        if index is not None:
+            return index
         needed = self._public.objects_of(s)
         needed |= {self._log.put_object(release.encode()) for release in releases}
         entry = Entry(
@@ -81,7 +87,7 @@ class Place:
             dependencies=tuple(sorted(needed)),
         )
         try:
-            return self._log.append(entry, now=self._clock() // 1000)
+            return self._log.append(entry, now=self._public.now_s)
         except PolicyError as e:
             index = self._logged(s) if e.code == "log.sequence-taken" else None
             if index is None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from marginseal.errors import DecodeError, InputError, PolicyError, ProofRejected, RuleError
 from marginseal.records.attestation import Attestation
 from marginseal.records.envelope import Envelope
+from marginseal.records.keychange import KeyRing
 from marginseal.records.keys import PublicKey
 from prover.attest import Circuits, check_continuity_of, check_sources_of
 from server.jobs import Job, Outcome
@@ -27,11 +28,12 @@ from verifier.verify import Setting
 _ACCOUNTS = (DecodeError, PolicyError, ProofRejected, RuleError, InputError)
 
 
-def check_signatures(attestation: Attestation, provers: Sequence[PublicKey]) -> None:
+def check_signatures(attestation: Attestation, provers: Sequence[PublicKey], ring: KeyRing, logged: int) -> None:
     """The owner signed the statement, and provers of the account, nobody else, all of it.
 
-    ProofRejected signature.invalid, signature.threshold; PolicyError proved.signatures."""
-    signers = attestation.verify_signatures(provers)
+    provers: registered for the account; each, or its successor in the ring, has to be in force when the log takes it
+    ProofRejected signature.invalid, signature.threshold; PolicyError proved.signatures, keys.not-in-force."""
+    signers = ring.accept(attestation.verify_signatures, provers, logged)
     if len(signers) != len(attestation.envelope.signatures):
         # Signatures that nobody can check would stand in the log for ever.
         raise PolicyError("proved.signatures", "a signature that is not of a prover registered for the account")
@@ -72,7 +74,7 @@ class Proved:
         statement, rules = attestation.statement, attestation.body.rules
         if statement.account != job.account:
             raise PolicyError("submission.account", "the attestation of another account")
-        check_signatures(attestation, self._provers(statement.account))
+        check_signatures(attestation, self._provers(statement.account), *self._public.keys())
         epoch = self._public.epoch(statement.epoch)
         check_epoch(statement, epoch)
         venues = len(self._public.venue_registry(statement.venue_registry).venues)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import lru_cache
 from typing import TypeVar
 
 import sqlalchemy as sa
 
-from marginseal.errors import InputError, PolicyError
+from marginseal.errors import InputError, MarginSealError, PolicyError
 from marginseal.log.entry import ATTESTATION
 from marginseal.log.log import Log
 from marginseal.market import epoch as epochs
@@ -15,12 +16,15 @@ from marginseal.market.universe import Universe, parse_universe
 from marginseal.records.attestation import Attestation
 from marginseal.records.envelope import Envelope, Record, peek
 from marginseal.records.epoch import EpochRecord
+from marginseal.records.keychange import KeyRing
 from marginseal.records.logged import LogKind
 from marginseal.records.manifest import Manifest
 from marginseal.records.registry import SourceRegistry, VenueRegistry
 from marginseal.records.source import PublishedStatement
 from marginseal.records.statement import Statement
 from server.catalogue import Catalogue, Found
+from server.held import Held, Keys
+from server.jobs import Clock
 from server.store import Store
 from server.tables import published
 
@@ -33,19 +37,38 @@ _MESSAGES = 4096
 
 
 class LoggedRecords:
-    """What is logged here was checked when it was published (publish.py): signatures are not checked again.
+    """What is logged here was checked when it was published (publish.py); whether it still holds, `held` says.
 
-    PolicyError public.unknown for a digest that the log does not hold."""
+    clock             unix milliseconds: what is judged now the log takes now
+    PolicyError public.unknown for a digest that the log does not hold; keys.not-in-force and ProofRejected
+    signature.threshold for an operator's record that does not hold (any more)."""
 
-    def __init__(self, store: Store, log: Log, catalogue: Catalogue) -> None:
-        self._store, self._log, self._catalogue = store, log, catalogue
+    def __init__(self, store: Store, log: Log, catalogue: Catalogue, clock: Clock, *, manifest_delay_s: int) -> None:
+        self._store, self._log, self._catalogue, self._clock = store, log, catalogue, clock
+        self._keys, self._manifest_delay_s = Keys(store, log, catalogue), manifest_delay_s
+        self._held: Held | None = None
         # What is logged under a digest never changes.  An epoch may take 32 MB; circuits made from it share its matrix.
         self._epoch = lru_cache(maxsize=_EPOCHS)(lambda digest: epochs.decode(self._log.get_object(digest)))
         self._universe = lru_cache(maxsize=_EPOCHS)(lambda index: parse_universe(self._payload(index)))
         self._envelope = lru_cache(maxsize=_RECORDS)(lambda index: Envelope.decode(self._payload(index)))
-        self._manifest = lru_cache(maxsize=_RECORDS)(lambda index: peek(Manifest, self._envelope(index)))
         self._found = lru_cache(maxsize=_RECORDS)(self._find)
         self._published = lru_cache(maxsize=_MESSAGES)(self._stored)
+
+    @property
+    def held(self) -> Held:
+        """What holds by what the log has of keys now."""
+        ring, kept = self._keys.ring(), self._held
+        if kept is None or kept.ring is not ring:
+            self._held = kept = Held(ring, self._log, self._catalogue, self._envelope, self._manifest_delay_s)
+        return kept
+
+    def keys(self) -> tuple[KeyRing, int]:
+        """The ring of keys, and the time at which the log takes what is judged now (unix seconds)."""
+        return self._keys.ring(), max(self.now_s, self._log.tail()[1])
+
+    @property
+    def now_s(self) -> int:
+        return self._clock() // 1000
 
     def _payload(self, index: int) -> bytes:
         return self._log.entry(index)[1].payload
@@ -58,7 +81,7 @@ class LoggedRecords:
         return found
 
     def epoch(self, digest: bytes) -> epochs.RiskEpoch:
-        self._found(digest, LogKind.EPOCH)
+        self.epoch_record(digest)
         return self._epoch(digest)
 
     def epoch_record(self, digest: bytes) -> EpochRecord:
@@ -66,26 +89,28 @@ class LoggedRecords:
 
     def superseded(self, digest: bytes, *, before: int) -> bool:
         """Whether a newer epoch of the same operator and universe was logged before that time (unix seconds)."""
-        epoch = self.epoch_record(digest)
-        self._catalogue.sync(self._log.size())
+        epoch, held = self.epoch_record(digest), self.held
         for found in self._catalogue.recent(LogKind.EPOCH, _RECENT_EPOCHS):
-            other = peek(EpochRecord, self._envelope(found.index))
-            same = (other.operator, other.universe) == (epoch.operator, epoch.universe)
-            if same and other.time > epoch.time and found.time < before:
-                return True
+            with contextlib.suppress(MarginSealError):  # a thief's, or nobody's: the log has it, and it is no epoch
+                other = held.open(EpochRecord, found)
+                same = (other.operator, other.universe) == (epoch.operator, epoch.universe)
+                if same and other.time > epoch.time and found.time < before:
+                    return True
         return False
 
     def universe(self, digest: bytes) -> Universe:
         return self._universe(self._found(digest, LogKind.UNIVERSE).index)
 
     def manifest(self, digest: bytes) -> Manifest:
-        return self._manifest(self._found(digest, LogKind.MANIFEST).index)
+        manifest = peek(Manifest, self._envelope(self._found(digest, LogKind.MANIFEST).index))
+        if all(name != digest for _, name in self.manifests(manifest.account)):
+            raise PolicyError("public.manifest", "a manifest that does not follow the one before")
+        return manifest
 
     def manifests(self, account: str) -> list[tuple[Manifest, bytes]]:
-        """The account's manifests in the order they were logged, each with its digest."""
+        """The account's manifests that follow one another, oldest first, each with its digest."""
         self._catalogue.sync(self._log.size())
-        found = self._catalogue.of_account(LogKind.MANIFEST, account)
-        return [(self._manifest(f.index), f.name) for f in found]
+        return self.held.manifests(account)
 
     def account_records(self, account: str) -> list[bytes]:
         """The digests of the records that are logged under an account's name."""
@@ -110,16 +135,10 @@ class LoggedRecords:
             return None
         return Attestation.decode(self._payload(found.index)).statement
 
-    def key_records(self) -> list[tuple[int, bytes]]:
-        """Changes and revocations of keys, (when logged, envelope) in the order of the log."""
-        self._catalogue.sync(self._log.size())
-        found = [f for kind in (LogKind.KEY_CHANGE, LogKind.KEY_REVOCATION) for f in self._catalogue.all(kind)]
-        return [(f.time, self._payload(f.index)) for f in sorted(found, key=lambda f: f.index)]
-
     def newest_source_registry(self) -> SourceRegistry | None:
         self._catalogue.sync(self._log.size())
-        found = self._catalogue.newest(LogKind.SOURCE_REGISTRY)
-        return None if found is None else self.source_registry(found.name)
+        held = self.held.source_registries().held
+        return held[-1][1] if held else None
 
     def source_registry(self, digest: bytes) -> SourceRegistry:
         return self._record(SourceRegistry, digest, LogKind.SOURCE_REGISTRY)
@@ -158,4 +177,4 @@ class LoggedRecords:
         return stored
 
     def _record(self, kind: type[T], digest: bytes, entry: LogKind) -> T:
-        return peek(kind, self._envelope(self._found(digest, entry).index))
+        return self.held.open(kind, self._found(digest, entry))

@@ -1,15 +1,16 @@
 """Putting public records where everyone finds them: into the log, with what they depend on.
 
-Each function checks the record's signatures under the keys it is given, stores what it needs as objects, and appends
-one entry; doing it again changes nothing.  Source statements are objects that attestations depend on, found by the
-digest of the signed message.
+Each function checks the record's signatures under the keys that the service lists for its signer, or what followed them
+(`ring`: the log's key changes and revocations, and whose risk operators count), in force at the moment at which venues
+and auditors ask for it.  It stores what the record needs as objects, and appends one entry; doing it again changes
+nothing.  Source statements are objects that attestations depend on, found by the digest of the signed message.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import rfc8785
 import sqlalchemy as sa
@@ -23,8 +24,9 @@ from marginseal.market.snapshot import MAX_AGE_S
 from marginseal.market.universe import Universe
 from marginseal.records.account import AccountRecord, open_account
 from marginseal.records.continuity import PledgeRelease
-from marginseal.records.envelope import Envelope, open_signed, peek
+from marginseal.records.envelope import Envelope, Record, peek
 from marginseal.records.epoch import EpochRecord
+from marginseal.records.keychange import KeyRing
 from marginseal.records.keys import PublicKey
 from marginseal.records.logged import LogKind
 from marginseal.records.manifest import Manifest, SourceRelease, open_manifest
@@ -40,6 +42,7 @@ MAX_WAITING = 4
 may have megabytes: without an end an account could fill the disk of the service and of everyone who follows the log."""
 
 _TRIES = 32
+R = TypeVar("R", bound=Record)
 
 
 def publish_universe(log: Log, universe: Universe, *, now: int) -> int:
@@ -52,24 +55,26 @@ def publish_epoch(
     log: Log,
     epoch: epochs.RiskEpoch,
     record: Envelope,
-    operators: Iterable[PublicKey],
+    ring: KeyRing,
     *,
     now: int,
     objects: Sequence[bytes] = (),
 ) -> int:
-    """objects: what rebuilding needs (snapshot, parameters, oracle reports).  PolicyError epoch-record.*"""
-    open_signed(EpochRecord, record, operators).check(epoch)
+    """objects: what rebuilding needs (snapshot, parameters, oracle reports).
+
+    ProofRejected signature.threshold; PolicyError epoch-record.*, keys.not-in-force."""
+    _open_operators(log, EpochRecord, record, ring, now).check(epoch)
     data = epochs.encode(epoch)
     return _append(log, LogKind.EPOCH, record, objects=[data, *objects], now=now)
 
 
-def publish_source_registry(log: Log, record: Envelope, operators: Iterable[PublicKey], *, now: int) -> int:
-    open_signed(SourceRegistry, record, operators)
+def publish_source_registry(log: Log, record: Envelope, ring: KeyRing, *, now: int) -> int:
+    _open_operators(log, SourceRegistry, record, ring, now)
     return _append(log, LogKind.SOURCE_REGISTRY, record, now=now)
 
 
-def publish_venue_registry(log: Log, record: Envelope, operators: Iterable[PublicKey], *, now: int) -> int:
-    open_signed(VenueRegistry, record, operators)
+def publish_venue_registry(log: Log, record: Envelope, ring: KeyRing, *, now: int) -> int:
+    _open_operators(log, VenueRegistry, record, ring, now)
     return _append(log, LogKind.VENUE_REGISTRY, record, now=now)
 
 
@@ -83,8 +88,9 @@ def publish_manifest(
     """The account's next manifest; the first is signed by a key that is registered for the account.
 
     It is judged by what the log holds and dated by the log's time, and taken at that very place: of two that are
-    published at once one is judged again, after the other, as whoever replays the log will judge it.
-    ProofRejected signature.threshold; PolicyError manifest.succession, .too-soon, .book-gone, .waiting;
+    published at once one is judged again, after the other, as whoever replays the log will judge it.  It follows the
+    last that holds: what a thief had logged is passed over once his key is revoked back to before.
+    ProofRejected signature.threshold; PolicyError manifest.succession, .too-soon, .book-gone, .waiting, keys.*;
     StorageError log.moved."""
     claimed = peek(Manifest, record)
     entry = _entry(LogKind.MANIFEST, record, account=claimed.account, books=claimed.books)
@@ -93,10 +99,9 @@ def publish_manifest(
         there = log.index_of(entry)
         if there is not None:
             return there
-        before = public.manifests(claimed.account)
+        before, ring, logged = public.manifests(claimed.account), public.held.ring, max(now, time)
         if not before:
-            open_signed(Manifest, record, account_keys)
-        logged = max(now, time)
+            ring.open(Manifest, record, account_keys, logged)
         if sum(manifest.effective > logged for manifest, _ in before) >= MAX_WAITING:
             raise PolicyError("manifest.waiting", f"{MAX_WAITING} manifests of the account wait to take effect")
         open_manifest(
@@ -106,6 +111,7 @@ def publish_manifest(
             previous=before[-1] if before else None,
             releases=public.source_releases(claimed.account),
             registry=public.newest_source_registry(),
+            ring=ring,
         )
         try:
             return _put(log, entry, now=now, after=(size, time))
@@ -115,9 +121,11 @@ def publish_manifest(
     raise StorageError("log.moved", "the log grows too fast for a manifest to be judged by all of it")
 
 
-def publish_source_release(log: Log, record: Envelope, source_keys: Iterable[PublicKey], *, now: int) -> int:
+def publish_source_release(
+    log: Log, record: Envelope, source_keys: Iterable[PublicKey], ring: KeyRing, *, now: int
+) -> int:
     """A source lets a book of an account go; the account's next manifest may then leave it out."""
-    release = open_signed(SourceRelease, record, source_keys)
+    release = ring.open(SourceRelease, record, source_keys, _moment(log, now))
     return _append(log, LogKind.SOURCE_RELEASE, record, account=release.account, now=now)
 
 
@@ -128,7 +136,7 @@ def publish_pledge_release(
 
     ProofRejected signature.threshold; PolicyError release.statement (not an attestation of the account here),
     release.row (not the venue's in the registry of that statement), release.nonce (used for another release)."""
-    release = open_signed(PledgeRelease, record, venue_keys)
+    release = public.held.ring.open(PledgeRelease, record, venue_keys, _moment(log, now))
     statement = public.attested(release.account, release.statement)
     if statement is None:
         raise PolicyError("release.statement", "the log holds no attestation of that account and statement")
@@ -148,7 +156,7 @@ def publish_oracle_report(
 
     ProofRejected signature.threshold; PolicyError public.unknown (another universe than the log's), report.window (of
     a time that lies ahead, or older than a snapshot may use)."""
-    report = open_signed(OracleReport, record, [key])
+    report = public.held.ring.open(OracleReport, record, [key], peek(OracleReport, record).time)
     public.universe(report.universe)
     note = ReportNote.of(report, record)
     data = note.payload()
@@ -157,6 +165,15 @@ def publish_oracle_report(
             raise PolicyError("report.window", "a report of a time that lies ahead, or too old for any snapshot")
         log.put_object(record.encode())
     return log.append(entry, now=now)
+
+
+def _moment(log: Log, now: int) -> int:
+    """When the log would take an entry."""
+    return max(now, log.tail()[1])
+
+
+def _open_operators(log: Log, kind: type[R], record: Envelope, ring: KeyRing, now: int) -> R:
+    return ring.open(kind, record, ring.operators, _moment(log, now))
 
 
 def _append(
@@ -183,12 +200,20 @@ def _put(log: Log, entry: Entry, *, now: int, after: tuple[int, int] | None = No
 
 
 def publish_source_statement(
-    c: sa.Connection, log: Log, statement: PublishedStatement, source_keys: Iterable[PublicKey], *, now_ms: int
+    c: sa.Connection,
+    log: Log,
+    statement: PublishedStatement,
+    source_keys: Iterable[PublicKey],
+    ring: KeyRing,
+    *,
+    now_ms: int,
 ) -> bytes:
-    """The digest of the signed message; idempotent.
+    """The digest of the signed message; idempotent.  ring: read before the transaction of `c` began.
 
-    ProofRejected signature.threshold, PolicyError source.ciphertext (not the sealed opening that was signed)."""
-    message = open_signed(SourceStatement, statement.message, source_keys)
+    ProofRejected signature.threshold, PolicyError keys.not-in-force (at the cut), source.ciphertext (not the sealed
+    opening that was signed)."""
+    cut = peek(SourceStatement, statement.message).terms.cut_time
+    message = ring.open(SourceStatement, statement.message, source_keys, cut)
     if hashlib.sha256(statement.sealed).digest() != message.ciphertext_digest:
         raise PolicyError("source.ciphertext", "not the sealed opening that the source signed")
     name = statement.message.digest

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from marginseal.records.acceptance import SourceEvidence
     from marginseal.records.attestation import Attestation
     from marginseal.records.envelope import Envelope, Record
+    from marginseal.records.keychange import KeyRing
     from marginseal.records.keys import PublicKey, Role, SigningKey
     from marginseal.records.manifest import Manifest
     from marginseal.records.pledges import PledgeSchedule
@@ -271,6 +272,12 @@ class DeskRecords:
             if published.message.digest == message:
                 return published
         raise PolicyError("public.unpublished", "a source's statement is not on the desk")
+
+    def keys(self) -> tuple[KeyRing, int | None]:
+        """A desk goes by what is listed."""
+        from marginseal.records.keychange import NO_CHANGES
+
+        return NO_CHANGES, None
 
     def predecessor(self, account: str, sequence: int) -> Attestation | None:
         return self._desk.attestation(sequence) if self._desk.attestation_file(sequence).exists() else None

@@ -85,7 +85,6 @@ def revoke(
 @app.command()
 def publish(
     record: Annotated[Path, typer.Argument(help="What `change` or `revoke` made.")],
-    signer: Annotated[list[str] | None, typer.Option(help="Keys of risk operators who may sign one.")] = None,
     desk: Annotated[Path | None, typer.Option(help="Into the log of this desk.")] = None,
     data: DataFolder = None,
     config: ConfigFile = None,
@@ -93,31 +92,31 @@ def publish(
     as_json: AsJson = False,
 ) -> None:
     """Log it, if it holds by what the log has of keys already."""
-    from marginseal.cli.office import office_of, public_key
+    from marginseal.cli.office import office_of
     from marginseal.files import read_bytes
     from marginseal.records.envelope import Envelope
 
     envelope = Envelope.decode(read_bytes(record, limit=2**16, what="key record"))
-    signers = [public_key("operator", text) for text in signer or []]
     if desk is not None:
-        _log(Desk(desk), envelope, signers)
+        _log(Desk(desk), envelope)
     else:
         with office_of(service_config(data, config), key) as office:
-            office.publish_key_record(envelope, signers)
+            office.publish_key_record(envelope)
     emit({"logged": envelope.digest.hex()}, as_json, lambda b: print(f"logged: {b['logged']}"))
 
 
-def _log(desk: Desk, record: Envelope, signers: list[PublicKey]) -> None:
+def _log(desk: Desk, record: Envelope) -> None:
     """Into a desk's own log, with its risk operator as one who may sign.  Errors of `KeyRing.apply`."""
     from marginseal.cli.log import open_log
     from marginseal.log.publish import publish_key_record
+    from marginseal.records.keychange import ring_of
     from verifier.log_index import LogRecords
 
     log, now = open_log(desk), int(time.time())
     records = LogRecords(log)
     logged = [records.entry(at.index) for at in records.index(log.size()).keys]
-    known = [(at, entry.payload) for at, entry in logged]
-    publish_key_record(log, record, known, [desk.operator_key(), *signers], now=now)
+    ring = ring_of([desk.operator_key()], [(at, entry.payload) for at, entry in logged])
+    publish_key_record(log, record, ring, now=now)
     log.checkpoint(now=now)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Operate a service: parties, keys, records, work.", no_args_is_help=True)
 
 KeyFile = Annotated[Path | None, typer.Option("--key", help="The operator's key file; default keys/operator.key.")]
-Kind = Annotated[str, typer.Argument(help="account, source or venue.")]
+Kind = Annotated[str, typer.Argument(help="account, source, venue or operator.")]
 Party = Annotated[str, typer.Argument(help="Its id.")]
 KeyText = Annotated[str, typer.Argument(metavar="KEY", help="64 hexadecimal digits, or a key file.")]
 MAX_BYTES = 64 * 2**20
@@ -66,7 +66,7 @@ def public_key(role: str, text: str) -> PublicKey:
     from marginseal.records.keys import PublicKey, Role
 
     if role not in [r.value for r in Role]:
-        raise InputError("party.kind", "a party is one of account, source, venue")
+        raise InputError("party.kind", "a party is one of account, source, venue, operator")
     raw = parse_hex(text, 32)
     if raw is None and Path(text).exists():
         top = read_json(Path(text), what="key file", limit=2**16)
@@ -102,6 +102,16 @@ def register_source(
     """A source and its key."""
     with office_of(service_config(data, config), key) as desk:
         _done("register source", desk.register_source(source, public_key("source", public)), as_json)
+
+
+@app.command("register-operator")
+def register_operator(
+    operator: Party, public: KeyText,
+    data: DataFolder = None, config: ConfigFile = None, key: KeyFile = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """A risk operator, whose epochs, registries and revocations hold at this service."""
+    with office_of(service_config(data, config), key) as desk:
+        _done("register operator", desk.register_operator(operator, public_key("operator", public)), as_json)
 
 
 @app.command("register-venue")
@@ -213,7 +223,6 @@ def publish_universe(
 def publish_epoch(
     epoch: Annotated[Path, typer.Argument(help="Epoch file.")],
     record: Annotated[Path, typer.Option(help="Its signed record (`epoch sign`).")],
-    signer: Annotated[str, typer.Option(help="The risk operator's key.")],
     inputs: Annotated[
         list[Path] | None, typer.Option("--with", help="What rebuilding needs: snapshot, parameters.")
     ] = None,
@@ -225,13 +234,11 @@ def publish_epoch(
 
     objects = [read_bytes(path, limit=MAX_BYTES, what=path.name) for path in inputs or []]
     with office_of(service_config(data, config), key) as desk:
-        signers = [public_key("operator", signer)]
-        _done("publish epoch", desk.publish_epoch(read_epoch(epoch), _envelope(record), signers, objects), as_json)
+        _done("publish epoch", desk.publish_epoch(read_epoch(epoch), _envelope(record), objects), as_json)
 
 
 @app.command("publish-registries")
 def publish_registries(
-    signer: Annotated[str, typer.Option(help="The key of the operator who signed them.")],
     sources: Annotated[Path | None, typer.Option(help="Signed source registry.")] = None,
     venues: Annotated[Path | None, typer.Option(help="Signed venue registry.")] = None,
     data: DataFolder = None, config: ConfigFile = None, key: KeyFile = None, as_json: AsJson = False,
@@ -239,13 +246,12 @@ def publish_registries(
     """Log a source registry, a venue registry, or both."""
     if sources is None and venues is None:
         raise InputError("office.nothing", "name --sources, --venues, or both")
-    signers = [public_key("operator", signer)]
     with office_of(service_config(data, config), key) as desk:
         number = 0
         if sources is not None:
-            number = desk.publish_source_registry(_envelope(sources), signers)
+            number = desk.publish_source_registry(_envelope(sources))
         if venues is not None:
-            number = desk.publish_venue_registry(_envelope(venues), signers)
+            number = desk.publish_venue_registry(_envelope(venues))
         _done("publish registries", number, as_json)
 
 
@@ -307,9 +313,10 @@ def admit_desk(office: Office, desk: Desk) -> list[str]:
         register(f"source {source.id}", lambda s=source: office.register_source(s.id, s.key))
     for venue in venues.venues:
         register(f"venue {venue.id}", lambda v=venue: office.register_venue(v.id, v.key))
+    register("the risk operator", lambda: office.register_operator(sources.operator, risk))
     office.publish_universe(read_universe(desk.root / "universe.json"))
-    office.publish_source_registry(desk.envelope("registry/sources.json"), [risk])
-    office.publish_venue_registry(desk.envelope("registry/venues.json"), [risk])
+    office.publish_source_registry(desk.envelope("registry/sources.json"))
+    office.publish_venue_registry(desk.envelope("registry/venues.json"))
     office.publish_manifest(desk.envelope("account/manifest.json"))
     done.append("logged universe, registries and manifest")
     if desk.epoch_file.exists():
@@ -329,7 +336,7 @@ def publish_desk_epoch(office: Office, desk: Desk) -> bytes:
     objects = [
         read_bytes(desk.root / name, limit=MAX_BYTES, what=name) for name in ("snapshot.json", "parameters.json")
     ]
-    office.publish_epoch(epoch, sign(epoch_record(epoch), [risk]), [risk.public], objects)
+    office.publish_epoch(epoch, sign(epoch_record(epoch), [risk]), objects)
     return epoch.digest
 
 

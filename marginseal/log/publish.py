@@ -17,8 +17,8 @@ from marginseal.market.universe import Universe
 from marginseal.records.account import AccountRecord
 from marginseal.records.attestation import Attestation
 from marginseal.records.envelope import Envelope, peek
-from marginseal.records.keychange import ring_of
-from marginseal.records.keys import PublicKey, Purpose
+from marginseal.records.keychange import KeyRing
+from marginseal.records.keys import Purpose
 from marginseal.records.logged import LogKind
 from marginseal.records.manifest import Manifest
 
@@ -71,13 +71,11 @@ def publish_record(
     return log.append(Entry(kind, data, account=account, dependencies=dependencies, books=books), now=now)
 
 
-def publish_key_record(
-    log: Log, record: Envelope, known: Iterable[tuple[int, bytes]], operators: Iterable[PublicKey], *, now: int
-) -> int:
-    """A key change or revocation that holds by the earlier ones: `known`, (when logged, bytes) in the log's order.
+def publish_key_record(log: Log, record: Envelope, ring: KeyRing, *, now: int) -> int:
+    """A key change or revocation that holds by the earlier ones: `ring`, of all that the log has of keys.
 
-    Errors of `KeyRing.apply`: what the log takes here is worth something to whoever trusts these operators."""
-    ring_of(operators, known).apply(record, logged=now)
+    Errors of `KeyRing.apply`: what the log takes here is worth something to whoever trusts the ring's operators."""
+    ring.apply(record, logged=max(now, log.tail()[1]))
     kind = LogKind.KEY_CHANGE if record.payload_type == Purpose.KEY_CHANGE else LogKind.KEY_REVOCATION
     return publish_record(log, kind, record, now=now)
 

@@ -158,12 +158,20 @@ def check_continuity(
     previous_n: int,
     registries: Mapping[bytes, VenueRegistry],
     releases: Mapping[bytes, Envelope],
+    ring: KeyRing = NO_CHANGES,
+    logged: int = 0,
 ) -> None:
     """Raises the first of `continuity_faults`."""
-    faults = continuity_faults(
-        statement, previous, n=n, previous_n=previous_n, registries=registries, releases=releases
-    )
-    for fault in faults:
+    for fault in continuity_faults(
+        statement,
+        previous,
+        n=n,
+        previous_n=previous_n,
+        registries=registries,
+        releases=releases,
+        ring=ring,
+        logged=logged,
+    ):
         raise fault
 
 

@@ -16,6 +16,7 @@ from the log.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self, TypeVar
@@ -179,6 +180,16 @@ class KeyRing:
             return self._change(envelope, logged, operators)
         return self._revoke(envelope, logged, operators)
 
+    def after(self, records: Iterable[tuple[int, bytes]]) -> KeyRing:
+        """The ring after records as a log has them, (when logged, bytes) in its order.
+
+        One that its signers were not entitled to changes nothing: that it was logged is for the auditor to tell."""
+        ring = self
+        for logged, data in records:
+            with contextlib.suppress(MarginSealError):
+                ring = ring.apply(Envelope.decode(data), logged=logged)
+        return ring
+
     def _change(self, envelope: Envelope, logged: int, operators: tuple[PublicKey, ...]) -> KeyRing:
         change = peek(KeyChange, envelope)
         old = self.tenures.get(change.old, Tenure(change.old))
@@ -228,16 +239,8 @@ def _strike(tenures: dict[PublicKey, Tenure], key: PublicKey, moment: int) -> No
 
 
 def ring_of(operators: Iterable[PublicKey], records: Iterable[tuple[int, bytes]]) -> KeyRing:
-    """The ring after records as a log has them, (when logged, bytes) in its order.
-
-    One that its signers were not entitled to changes nothing: that it was logged is for the auditor to tell."""
-    ring = KeyRing(tuple(operators))
-    for logged, data in records:
-        try:
-            ring = ring.apply(Envelope.decode(data), logged=logged)
-        except MarginSealError:
-            continue
-    return ring
+    """The ring of who trusts these operators, after all that a log has of keys (`KeyRing.after`)."""
+    return KeyRing(tuple(operators)).after(records)
 
 
 NO_CHANGES = KeyRing()

@@ -43,7 +43,7 @@ def post(header: WriteHeaders) -> Response:
     with s.store.read() as c:
         provers = own_provers.keys_of(c, caller.party)
     try:
-        check_signatures(attestation, provers)
+        check_signatures(attestation, provers, *s.public.keys())
     except ProofRejected as e:
         if e.code != "signature.threshold":
             raise

@@ -1,7 +1,8 @@
 """What parties publish themselves: sources statements and releases, venues releases, accounts manifests, oracles
 reports.
 
-Each comes signed twice: the record by the key that makes it true, the request by a registered key of the party.
+Each comes signed twice: the record by the key that makes it true, a registered one or its successor in the log, the
+request by a registered key of the party.
 Publishing the same record again changes nothing.
 """
 
@@ -49,9 +50,10 @@ def source_statement() -> Response:
     caller, body = _read(s, "source")
     statement = PublishedStatement.decode(body)
     _own(caller, peek(SourceStatement, statement.message).terms.source)
+    ring = s.public.held.ring
     with s.store.write() as c:
         keys = parties.keys_of(c, "source", caller.party)
-        digest = publish.publish_source_statement(c, s.log, statement, keys, now_ms=s.clock())
+        digest = publish.publish_source_statement(c, s.log, statement, keys, ring, now_ms=s.clock())
     return answer(PublishedOut(digest=digest.hex(), log_index=None))
 
 
@@ -69,7 +71,7 @@ def source_release() -> Response:
     _own(caller, peek(SourceRelease, record).source)
     with s.store.read() as c:
         keys = parties.keys_of(c, "source", caller.party)
-    index = publish.publish_source_release(s.log, record, keys, now=s.now_s)
+    index = publish.publish_source_release(s.log, record, keys, s.public.held.ring, now=s.now_s)
     return answer(PublishedOut(digest=record.digest.hex(), log_index=index))
 
 

@@ -88,7 +88,7 @@ def epoch_of(run: Run, place: Place, name: str, *only: str) -> str:
     objects = [option for path in [*made["files"], "parameters.json"] for option in ("--with", path)]
     told(
         run(
-            "office", "publish-epoch", "epoch.bin", "--record", "epoch.json", "--signer", "keys/operator.json",
+            "office", "publish-epoch", "epoch.bin", "--record", "epoch.json",
             "--config", place.service, *objects, "--json",
         )
     )  # fmt: skip

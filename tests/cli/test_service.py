@@ -394,10 +394,12 @@ def test_an_operator_step_by_step(run: Run, admitted: Place, tmp_path: Path) -> 
 def test_an_operator_logs_key_records_that_hold(run: Run, admitted: Place, tmp_path: Path) -> None:
     """Of keys that nobody here uses; the mirror of a venue has them."""
     keys, record, lost = admitted.desk.root / "keys", tmp_path / "record.json", ("44" * 32, "--role", "source")
-    service = ("--config", admitted.file, "--signer", keys / "operator.json")
+    service = ("--config", admitted.file)
     revoke = ("key", "revoke", *lost, "--holder", "source-y", "--out", record, "--operator", keys / "operator.json")
     assert run(*revoke).status == 0
-    assert run("key", "publish", record, "--config", admitted.file).status == 7  # by an operator it does not know
+    assert run("office", "suspend", "operator", "operator", *service).status == 0
+    assert run("key", "publish", record, *service).status == 7  # by an operator who is none
+    assert run("office", "resume", "operator", "operator", *service).status == 0
     assert run("key", "publish", record, *service).status == 0
     card = read_card(admitted.desk.root / "service.json")
     with connected(card) as client, mirrored(client, card.log_policy) as visit:

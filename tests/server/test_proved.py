@@ -87,7 +87,7 @@ def prove(s: Site, account: Account, *, prover: SigningKey | None = None, **chan
 def attest(s: Site, account: Account, submission: Submission, prover: SigningKey | None = None) -> Attestation:
     with contextlib.closing(Store(s.config.store_url)) as store:
         log = open_log(s.config, None)
-        public = LoggedRecords(store, log, Catalogue(store, log))
+        public = LoggedRecords(store, log, Catalogue(store, log), now_ms, manifest_delay_s=0)
         signer = prover or prover_of(account)
         attestor = Attestor(signer, Secrets(seed("blinding")), Setting.default(), Circuits())
         attestation = attestor.attest(submission, public)
@@ -299,7 +299,7 @@ def brief_epoch(name: str, *, expires: int, later_s: int = 0) -> RiskEpoch:
 
 def publish_epoch(s: Site, one: RiskEpoch) -> None:
     with s.office() as desk:
-        desk.publish_epoch(one, sign(epoch_record(one), [RISK]), [RISK.public])
+        desk.publish_epoch(one, sign(epoch_record(one), [RISK]))
 
 
 def test_releases_are_those_the_statement_lists(served: Site, poster: Account) -> None:

@@ -20,6 +20,7 @@ from marginseal.records.source import PublishedStatement
 from server import publish
 from server.catalogue import Catalogue
 from server.client import Client
+from server.jobs import now_ms
 from server.main import LOG_KEY, _signing_key, close_log, open_log
 from server.public import LoggedRecords
 from server.store import Store
@@ -150,7 +151,7 @@ def test_a_statement_under_a_manifest_that_is_not_in_force_is_refused(open_site:
 def shelf(s: Site) -> Iterator[tuple[Log, LoggedRecords]]:
     """What a process of the service sees of the log."""
     store, log = Store(s.config.store_url), open_log(s.config, None)
-    yield log, LoggedRecords(store, log, Catalogue(store, log))
+    yield log, LoggedRecords(store, log, Catalogue(store, log), now_ms, manifest_delay_s=DELAY_S)
     close_log(log)
     store.close()
 

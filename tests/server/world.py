@@ -203,11 +203,12 @@ class Account:
         *,
         epoch_name: str = "epoch-1",
         pledges: dict[str, int] | None = None,
+        cut: int | None = None,
         advance: bool = True,
         **changes: Any,
     ) -> tuple[Submission, list[PublishedStatement]]:
         """The next one in the chain; with `advance` the account goes on as if it were accepted."""
-        cut = int(time.time()) - 30
+        cut = int(time.time()) - 30 if cut is None else cut
         published = self.published(LOTS if lots is None else lots, cut)
         pairs = []
         for p in published:
@@ -304,9 +305,10 @@ class Site:
                 desk.register_source(source, SOURCE_KEYS[source].public)
             for venue in VENUES:
                 desk.register_venue(venue, VENUE_KEYS[venue].public)
+            desk.register_operator("risk", RISK.public)
             desk.publish_universe(UNIVERSE)
-            desk.publish_source_registry(SOURCE_REGISTRY, [RISK.public])
-            desk.publish_venue_registry(VENUE_REGISTRY, [RISK.public])
+            desk.publish_source_registry(SOURCE_REGISTRY)
+            desk.publish_venue_registry(VENUE_REGISTRY)
         site.publish_epoch("epoch-1")
         return site
 
@@ -325,7 +327,7 @@ class Site:
     def publish_epoch(self, name: str) -> None:
         one = epoch(name)
         with self.office() as desk:
-            desk.publish_epoch(one, sign(epoch_record(one), [RISK]), [RISK.public])
+            desk.publish_epoch(one, sign(epoch_record(one), [RISK]))
 
     def account(self, name: str) -> Account:
         """Registered, its manifest logged."""

@@ -157,7 +157,7 @@ def publish(stand: Stand, snapshot: Snapshot) -> RiskEpoch:
     )
     with office_of(stand.config) as office:
         objects = [snapshot_json(snapshot), parameters_json(parameters)]
-        office.publish_epoch(epoch, sign(epoch_record(epoch), [risk]), [risk.public], objects)
+        office.publish_epoch(epoch, sign(epoch_record(epoch), [risk]), objects)
     return epoch
 
 
