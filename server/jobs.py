@@ -5,7 +5,8 @@ A job is claimed under a lease, which a heartbeat extends; a worker that dies le
 changes nothing.  Doing the work twice must be harmless, and is: the log takes one attestation per (account, sequence),
 and worker.py looks there first.  Jobs of one account run in the order they came, one at a time (each attestation names
 its predecessor); between accounts turns are given out fairly, so that a hundred submissions of one account do not delay
-the first of another.
+the first of another.  What a job takes is sealed, so it counts as one turn until a worker has opened it and charges
+what it found (`charge`): sixty-four proofs in one submission move what the account has waiting back by as many turns.
 
 `Queue` is what server and worker use.  `LeaseQueue` keeps it in the service's own database: in a file for one machine,
 on PostgreSQL for several, whose clocks must agree to well within a lease.  Why it stays there: docs/decisions/0007.
@@ -79,6 +80,9 @@ class Queue(Protocol):
 
     def claim(self, worker: str) -> Job | None:
         """The next job that is due, if any; it is this worker's until its lease lapses."""
+
+    def charge(self, job: Job, cost: int) -> None:
+        """The job takes so many turns of its account.  Once for a job; nothing if it is no longer this worker's."""
 
     def heartbeat(self, job: Job, stage: Stage) -> bool:
         """Extend the lease and say how far the job is.  False: the job is no longer this worker's."""
@@ -158,8 +162,10 @@ def _live(*where: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
     return sa.select(sa.func.count()).where(jobs.c.state.in_(("ready", "running")), *where).scalar_subquery()
 
 
-def _last_turn(*where: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-    last = sa.select(jobs.c.turn).where(*where).order_by(jobs.c.turn.desc()).limit(1)
+def _last_turn(*where: sa.ColumnElement[bool], end: bool = False) -> sa.ColumnElement[int]:
+    """The turn of the last of these jobs; end: the first one after it."""
+    turn = jobs.c.turn + jobs.c.cost if end else jobs.c.turn
+    last = sa.select(turn).where(*where).order_by(jobs.c.turn.desc()).limit(1)
     return sa.func.coalesce(last.scalar_subquery(), 0)
 
 
@@ -171,7 +177,7 @@ _SERVED = sa.select(
 _PLACE = sa.select(
     _live().label("all_live"),
     _live(_OWN).label("own_live"),
-    _last_turn(_OWN).label("own_turn"),
+    _last_turn(_OWN, end=True).label("own_next"),
     sa.select(sa.func.max(_SERVED.c.turn)).scalar_subquery().label("served"),
 )
 _FORGET = sa.update(submissions).where(submissions.c.id == sa.bindparam("name")).values(sealed=None)
@@ -203,8 +209,8 @@ class LeaseQueue:
                 "account": account,
                 "sequence": sequence,
                 "state": "ready",
-                # Start-time fair queueing: one past the account's last turn, no earlier than the turn now served.
-                "turn": max(place.served, place.own_turn) + 1,
+                # Start-time fair queueing: after the account's last job, and after the turn now served.
+                "turn": max(place.served + 1, place.own_next),
                 "run_at": now,
                 "attempt": 0,
                 "stage": "queued",
@@ -239,6 +245,16 @@ class LeaseQueue:
             row.id, row.submission, row.account, row.sequence, s.epoch, s.prover_key, s.sealed, row.attempt, worker,
             s.kind,
         )  # fmt: skip
+
+    def charge(self, job: Job, cost: int) -> None:
+        with self._store.write() as c:
+            known = c.scalar(sa.select(jobs.c.cost).where(_MINE), _fence(job))
+            more = cost - (known or cost)
+            if more <= 0:
+                return
+            c.execute(sa.update(jobs).where(_MINE).values(cost=cost), _fence(job))
+            waiting = sa.and_(jobs.c.account == job.account, jobs.c.state == "ready", jobs.c.id > job.id)
+            c.execute(sa.update(jobs).where(waiting).values(turn=jobs.c.turn + more))
 
     def heartbeat(self, job: Job, stage: Stage) -> bool:
         until = self._clock() + int(1000 * self._limits.lease_s)

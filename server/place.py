@@ -17,6 +17,8 @@ from marginseal.records.manifest import in_force
 from marginseal.records.statement import Statement
 from server.public import LoggedRecords
 
+INSTRUMENTS_A_TURN = 256
+
 
 class Place:
     """epoch_lag_s: how long after a newer epoch was logged an attestation under the one before is still logged."""
@@ -39,6 +41,12 @@ class Place:
             raise PolicyError("log.prev-mismatch", "the statement does not name its predecessor")
         self._check_timely(statement)
         return None
+
+    def turns(self, statement: Statement) -> int:
+        """What it takes to prove or check the statement: a turn for each claim and each 256 instruments, begun.
+
+        The circuits are not known before they are compiled, which is part of the work; they grow with both."""
+        return len(statement.claims) * -(-len(self._public.universe(statement.universe)) // INSTRUMENTS_A_TURN)
 
     def _logged(self, statement: Statement) -> int | None:
         """Where this very statement stands: logged by an earlier attempt that was killed before it could say so."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from circuits.model import rows_for
 from marginseal.errors import DecodeError, InputError, PolicyError, ProofRejected, RuleError
 from marginseal.records.attestation import Attestation
 from marginseal.records.envelope import Envelope
@@ -22,7 +23,8 @@ from server.place import Place
 from server.public import LoggedRecords
 from server.wire import decode_proved
 from server.worker import Progress
-from verifier.claims import check_epoch, verify_claims
+from verifier.claims import check_attests, check_epoch, verify_claims
+from verifier.messages import Proof
 from verifier.verify import Setting
 
 _ACCOUNTS = (DecodeError, PolicyError, ProofRejected, RuleError, InputError)
@@ -60,6 +62,7 @@ class Proved:
             progress.stage("opened")
             index = self._place.find(statement)
             if index is None:
+                progress.work(self._place.turns(statement))
                 progress.stage("proving")
                 self._check(job, attestation, releases)
                 progress.at("after-proof")
@@ -75,12 +78,18 @@ class Proved:
         if statement.account != job.account:
             raise PolicyError("submission.account", "the attestation of another account")
         check_signatures(attestation, self._provers(statement.account), *self._public.keys())
+        check_attests(statement)
+        # What costs little first: records of some hundred bytes, then the sources' points, then the epoch and its
+        # circuits, one by one, for as long as each proof has at least the form of its circuit's.
+        n = rows_for(len(self._public.universe(statement.universe)))
+        venues = len(self._public.venue_registry(statement.venue_registry).venues)
+        check_continuity_of(statement, releases, self._public, n)
+        check_sources_of(statement, self._public, n, self._setting)
         epoch = self._public.epoch(statement.epoch)
         check_epoch(statement, epoch)
-        venues = len(self._public.venue_registry(statement.venue_registry).venues)
-        pairs = zip(rules, statement.claims, strict=True)
-        compiled = [self._circuits.get(epoch, rule, claim, statement, venues) for rule, claim in pairs]
-        n = compiled[0].circuit.n
-        check_sources_of(statement, self._public, n, self._setting)
-        check_continuity_of(statement, releases, self._public, n)
+        compiled = []
+        for rule, claim, proof in zip(rules, statement.claims, attestation.proofs, strict=True):
+            one = self._circuits.get(epoch, rule, claim, statement, venues)
+            Proof.decode(proof, one.circuit)
+            compiled.append(one)
         verify_claims(statement, attestation.proofs, compiled, setting=self._setting)

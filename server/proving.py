@@ -56,6 +56,7 @@ class Proving:
         try:
             index = self._place.find(submission.statement)
             if index is None:
+                progress.work(self._place.turns(submission.statement))
                 progress.stage("proving")
                 attestation = self._attestor.attest(submission, self._public)
                 progress.at("after-proof")

@@ -101,7 +101,8 @@ submissions = sa.Table(
     sa.UniqueConstraint("account", "idempotency_key", name="submission_once"),
 )
 
-# One job a submission.  `attempt` fences: who finishes must name the attempt that was claimed.
+# One job a submission.  `attempt` fences: who finishes must name the attempt that was claimed.  `cost`: how many
+# turns it takes of its account, one until a worker has opened it.
 jobs = sa.Table(
     "jobs",
     metadata,
@@ -111,6 +112,7 @@ jobs = sa.Table(
     sa.Column("sequence", sa.BigInteger, nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("turn", sa.BigInteger, nullable=False),
+    sa.Column("cost", sa.Integer, nullable=False, server_default="1"),
     sa.Column("run_at", sa.BigInteger, nullable=False),
     sa.Column("lease_until", sa.BigInteger),
     sa.Column("worker", sa.String(64)),

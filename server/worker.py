@@ -35,9 +35,11 @@ KILL_POINTS: tuple[Point, ...] = ("after-claim", "after-proof", "after-log-appen
 
 
 class Progress(Protocol):
-    """Given to the task: `stage` says how far it is, `at` marks the named points."""
+    """Given to the task: `stage` says how far it is, `work` how many turns it takes, `at` marks the named points."""
 
     def stage(self, stage: Stage) -> None: ...
+
+    def work(self, turns: int) -> None: ...
 
     def at(self, point: Point) -> None: ...
 
@@ -61,6 +63,10 @@ class _Progress:
     def stage(self, stage: Stage) -> None:
         self._stage = stage
         self._changed.set()
+
+    def work(self, turns: int) -> None:
+        if turns > 1:
+            self._queue.charge(self._job, turns)
 
     def stop(self) -> None:
         self._stopped.set()

@@ -185,6 +185,46 @@ def test_many_submissions_of_one_account_do_not_delay_the_first_of_another(store
     assert len(order) == 7
 
 
+WORK = {"large": 64, "small": 1}
+
+
+@pytest.mark.parametrize("waiting", [1, 4])
+def test_turns_count_the_work_in_a_job(store: Store, queue: LeaseQueue, waiting: int) -> None:
+    """Who has sixty-four claims proved at once has what waits for him moved back by as many turns."""
+    done, sequence = dict.fromkeys(WORK, 0), dict.fromkeys(WORK, 0)
+
+    def more(account: str) -> None:
+        sequence[account] += 1
+        put(store, queue, account, sequence[account])
+
+    for account in WORK:
+        for _ in range(waiting):
+            more(account)
+    for _ in range(300):
+        job = claimed(queue)
+        queue.charge(job, WORK[job.account])
+        done[job.account] += WORK[job.account]
+        assert queue.finish(job, DONE)
+        more(job.account)
+        assert abs(done["large"] - done["small"]) <= 64
+    put(store, queue, "newcomer", 1)
+    assert "newcomer" in [claimed(queue, w).account for w in ("v", "w", "x")]
+
+
+def test_work_is_charged_once_and_by_who_holds_the_job(store: Store, queue: LeaseQueue, clock: Clock) -> None:
+    for sequence in (1, 2):
+        put(store, queue, "large", sequence)
+    sleeper = claimed(queue)
+    queue.charge(sleeper, 4)
+    clock.ms += 11_000
+    again = claimed(queue)
+    for _ in range(2):
+        queue.charge(again, 4)
+    queue.charge(sleeper, 100)
+    with store.read() as c:
+        assert c.execute(sa.select(jobs.c.turn, jobs.c.cost).order_by(jobs.c.id)).all() == [(1, 4), (5, 1)]
+
+
 def test_the_queue_has_an_end_for_all_and_for_each(store: Store, clock: Clock) -> None:
     queue = LeaseQueue(store, Limits(max_queued=5, max_queued_per_account=3), clock)
     for sequence in (1, 2, 3):

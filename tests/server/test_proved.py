@@ -355,7 +355,7 @@ def test_a_proof_for_another_statement_is_refused(idle: Site, beginner: Account,
         ({"sequence": 2, "prev": b"\1" * 32, "continuity": Continuity.EXPIRED}, "log.sequence-gap"),
         ({"manifest": b"\1" * 32}, "submission.manifest"),
         ({"epoch": b"\1" * 32}, "public.unknown"),
-        ({"universe": b"\1" * 32}, "claim.universe"),
+        ({"universe": b"\1" * 32}, "public.unknown"),
         ({"currency": "EUR"}, "claim.unit"),
         ({"tick": "0.1"}, "claim.unit"),
         ({"venue_registry": b"\1" * 32}, "public.unknown"),
@@ -384,11 +384,64 @@ def test_a_source_left_out_is_refused(idle: Site, beginner: Account, honest: Att
     assert judged(idle, beginner, signed(statement, beginner, honest.proofs[0])) == ("refused", "accept.left-out")
 
 
-def test_pledges_that_fall_unseen_are_refused(idle: Site) -> None:
+CHEAP: list[tuple[dict[str, Any], str]] = [
+    ({"prover": key(Role.PROVER, "stranger")}, "signature.threshold"),
+    ({"publish": False}, "public.unpublished"),
+    ({"cut_id": "another"}, "accept.cut"),
+]
+
+
+def forbid_the_expensive(monkeypatch: pytest.MonkeyPatch) -> None:
+    def expensive(*_given: object) -> None:
+        raise AssertionError("compiled, or decoded an epoch")
+
+    monkeypatch.setattr(Circuits, "get", expensive)
+    monkeypatch.setattr(LoggedRecords, "epoch", expensive)
+
+
+@pytest.mark.parametrize(("changes", "code"), CHEAP, ids=[code for _, code in CHEAP])
+def test_nothing_is_compiled_for_what_is_cheap_to_refuse(
+    idle: Site, beginner: Account, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], code: str
+) -> None:
+    """An epoch may have 32 MB, and an attestation sixty-four circuits."""
+    forbid_the_expensive(monkeypatch)
+    assert judged(idle, beginner, unproved(idle, beginner, **changes)) == ("refused", code)
+
+
+def test_circuits_are_compiled_as_long_as_proofs_have_their_form(
+    idle: Site, beginner: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the account's turns are counted by its claims, compiled or not."""
+    compiled, get = list[Claim](), Circuits.get
+
+    def counted(self: Circuits, *given: Any) -> Any:
+        compiled.append(given[2])
+        return get(self, *given)
+
+    monkeypatch.setattr(Circuits, "get", counted)
+    one = unproved(idle, beginner)
+    statement = replace(one.statement, claims=one.statement.claims * 3)
+    three = make_attestation(
+        statement,
+        sign_statement(statement, beginner.key),
+        (RuleRef(RULE),) * 3,
+        (b"no proof",) * 3,
+        prover_of(beginner),
+    )
+    name = hand_in(idle, beginner, three)
+    assert work_once(idle, "w")
+    assert outcome(idle, beginner, name) == ("refused", "proof.length")
+    assert len(compiled) == 1
+    with contextlib.closing(Store(idle.config.store_url)) as store, store.read() as c:
+        assert c.scalar(sa.select(jobs.c.cost).where(jobs.c.submission == name)) == 3
+
+
+def test_pledges_that_fall_unseen_are_refused(idle: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     account = self_prover(idle, "forgetful")
     first = prove(idle, account)
     assert judged(idle, account, first) == ("attested", None)
     lower = unproved(idle, account, pledges={"venue-a": 1})
+    forbid_the_expensive(monkeypatch)
     assert judged(idle, account, lower) == ("refused", "continuity.pledge")
     elsewhere = unproved(idle, account, prev=b"\1" * 32)
     assert judged(idle, account, elsewhere) == ("refused", "log.prev-mismatch")
