@@ -21,6 +21,7 @@ from marginseal.errors import DecodeError, MarginSealError, ServiceError
 from marginseal.files import parse_json
 from marginseal.log.storage import MAX_OBJECT_BYTES
 from marginseal.records.document import MAX_INTEGER, parse_hex
+from server.session import ends_by
 
 MAX_RESPONSE_BYTES = MAX_OBJECT_BYTES + 2**20
 SLOWEST_BYTES_PER_S = 2**14
@@ -39,26 +40,29 @@ class Logged:
     head: bytes | None
 
 
-def whole(response: requests.Response, patience_s: float) -> bytes:
+def whole(response: requests.Response, end: float) -> bytes:
     """The body.  Whoever answers may be hostile: without end, or a byte a minute, or packed a thousand times.
+
+    end: of the exchange (`time.monotonic`), for an answer of no length; each byte of it brings a little more time.
 
     ServiceError service.too-large, service.too-slow, service.malformed."""
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise ServiceError("service.malformed", "the service's answer is packed, which was not asked for")
-    started, data = time.monotonic(), bytearray()
-    while piece := _some(response):
+    data = bytearray()
+    while piece := _some(response, end + len(data) / SLOWEST_BYTES_PER_S):
         data += piece
         if len(data) > MAX_RESPONSE_BYTES:
             raise ServiceError("service.too-large", "the service's answer is too large")
-        if time.monotonic() - started > patience_s + len(data) / SLOWEST_BYTES_PER_S:
+        if time.monotonic() > end + len(data) / SLOWEST_BYTES_PER_S:
             raise ServiceError("service.too-slow", "the service's answer takes too long to arrive")
     return bytes(data)
 
 
-def _some(response: requests.Response) -> bytes:
+def _some(response: requests.Response, end: float) -> bytes:
     """What has arrived, at most 64 KiB; nothing at the end.  requests.ConnectionError when it breaks off."""
     try:
-        return bytes(response.raw.read1(2**16))
+        with ends_by(end):
+            return bytes(response.raw.read1(2**16))
     except (HTTPError, OSError, HTTPException) as e:
         raise requests.ConnectionError(type(e).__name__) from None
 

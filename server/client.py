@@ -29,6 +29,7 @@ from marginseal.records.sealing import SealingKey, SealingPublicKey
 from marginseal.records.source import PublishedStatement
 from marginseal.records.submission import NONCE_BYTES, Submission, SubmissionHeader, seal_submission
 from server.answers import (
+    SLOWEST_BYTES_PER_S,
     Logged,
     bytes_of,
     digest_of,
@@ -42,7 +43,7 @@ from server.answers import (
     unreachable,
     whole,
 )
-from server.session import open_session
+from server.session import ends_by, open_session
 from server.wire import Answer, encode_body, encode_proved, open_answer
 
 TAG = "marginseal"
@@ -309,9 +310,12 @@ class Client:
                 body=body,
             )
         patience = self._timeout_s + (0.0 if query is None else float(query.get("wait", 0)))
-        response = self._session.send(prepared, timeout=(self._timeout_s, patience), allow_redirects=False, stream=True)
+        end = time.monotonic() + patience + len(body or b"") / SLOWEST_BYTES_PER_S
+        timeouts = (self._timeout_s, patience)
+        with ends_by(end):
+            response = self._session.send(prepared, timeout=timeouts, allow_redirects=False, stream=True)
         with contextlib.closing(response):
-            response._content = whole(response, patience)  # what `content` gives from here on
+            response._content = whole(response, end)  # what `content` gives from here on
             response._content_consumed = True  # type: ignore[attr-defined]  # its connection serves the next request
         return response
 

@@ -27,7 +27,7 @@ from marginseal.log.receipt import Receipt
 from marginseal.log.witness_wire import MAX_ANSWER_BYTES, SIZE_TYPE, AddCheckpoint, add_answer, decode_size
 from server.config import Config
 from server.logs import where
-from server.session import open_session
+from server.session import ends_by, open_session
 
 _log = logging.getLogger("marginseal.server")
 TRIES = 3
@@ -82,9 +82,13 @@ class RemoteWitness:
 
     def _send(self, body: bytes) -> tuple[int, str, bytes]:
         headers = {"Content-Type": "text/plain; charset=utf-8"}
-        with self._session.post(
-            self._url, data=body, headers=headers, timeout=self._timeout_s, allow_redirects=False, stream=True
-        ) as response:
+        timeout = self._timeout_s
+        with (
+            ends_by(time.monotonic() + timeout),
+            self._session.post(
+                self._url, data=body, headers=headers, timeout=timeout, allow_redirects=False, stream=True
+            ) as response,
+        ):
             data = b""
             for part in response.iter_content(4096):
                 data += part
