@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -207,6 +209,61 @@ def test_a_fork_that_the_memory_alone_can_tell_is_not_kept(service: Service, tmp
     assert code(made.sync) == "log.fork"
     assert (made.log.size(), made.log.last_checkpoint()) == (0, None)
     assert mirror(service, tmp_path / "new", memory=memory).sync() == 16
+
+
+@dataclass
+class Slow(Service):
+    """Each page waits until it is let go; `reading` is set while one does."""
+
+    reading: threading.Event = field(default_factory=threading.Event)
+    go: threading.Event = field(default_factory=threading.Event)
+
+    def entries(self, start: int) -> list[tuple[int, int, bytes]]:
+        self.reading.set()
+        assert self.go.wait(60)
+        return super().entries(start)
+
+
+@pytest.mark.parametrize("remembers", [False, True])
+def test_who_shares_the_file_of_a_slow_visit_waits_for_nothing(
+    service: Service, tmp_path: Path, remembers: bool
+) -> None:
+    """He reads on to where the log has come meanwhile, and the slow one takes what he wrote."""
+    options = {"memory": tmp_path / "seen"} if remembers else {}
+    slow = Slow(service.log)
+    with ThreadPoolExecutor(1) as pool:
+        visit = pool.submit(mirror(slow, tmp_path, **options).sync)
+        try:
+            assert slow.reading.wait(60)
+            grown(service.log, 7, 8)
+            other = mirror(service, tmp_path, **options)
+            assert other.sync() == 16
+            assert not visit.done()
+        finally:
+            slow.go.set()
+        assert visit.result(60) == 0
+    assert other.log.size() == 16
+    assert slow.asked == [0, 4, 8]
+    assert service.log.receipt(15, service.checkpoint()) == other.log.receipt(15, service.checkpoint())
+
+
+def test_a_slow_visit_that_is_overtaken_again_and_again_ends(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = service.entries
+
+    def overtaken(start: int) -> list[tuple[int, int, bytes]]:
+        page = served(start)
+        monkeypatch.setattr(service, "entries", served)
+        mirror(service, tmp_path).sync()
+        grown(service.log, service.log.size() // 2 + 1, service.log.size() // 2 + 1)
+        monkeypatch.setattr(service, "entries", overtaken)
+        return page
+
+    monkeypatch.setattr(service, "entries", overtaken)
+    assert code(mirror(service, tmp_path).sync) == "mirror.overtaken"
+    monkeypatch.setattr(service, "entries", served)
+    mirror(service, tmp_path).sync()
 
 
 def test_the_store_of_another_log_is_refused(service: Service, tmp_path: Path) -> None:
