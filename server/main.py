@@ -94,11 +94,15 @@ def open_log(config: Config, key: SigningKey | None) -> Log:
     Either finds the log behind or beside what was released, and lets it be: what a worker appended there would be
     gone when the log is put right, and its owner was told that it stands."""
     released, origin, former = config.path(config.log.released), config.log.origin, config.log.former_keys
-    if key is not None:
-        signer = log_signer(config, key)
-        return Log(_log_storage(config), origin=origin, signer=signer, released=released, former=former)
-    present = VerifierKey(origin, KeyKind.ED25519, public_half(config, LOG_KEY))
-    return Log(_log_storage(config), origin=origin, released=released, former=(present, *former))
+    signer = None if key is None else log_signer(config, key)
+    if signer is None:
+        former = (VerifierKey(origin, KeyKind.ED25519, public_half(config, LOG_KEY)), *former)
+    with contextlib.ExitStack() as held:  # until the log is made
+        storage = _log_storage(config)
+        held.callback(storage.close)
+        log = Log(storage, origin=origin, signer=signer, released=released, former=former)
+        held.pop_all()
+    return log
 
 
 def _log_storage(config: Config) -> SqlStorage:

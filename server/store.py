@@ -4,8 +4,9 @@ SQLite runs in WAL mode with synchronous=FULL: a commit that returned survives p
 starts with BEGIN IMMEDIATE, so that it waits for its turn at the start and never fails half-way for a lock.
 
 On PostgreSQL (`postgresql+psycopg://`) the same code runs from several machines.  Writers take turns there as well, by
-an advisory lock at the start: what is read inside a write is then true until it commits, on both databases alike.  A
-machine that freezes while it has its turn loses it after STUCK_MS.
+an advisory lock at the start: what is read inside a write is then true until it commits, on both databases alike.  That
+needs READ COMMITTED, where each statement sees what was committed before it, and is set whatever the server's default.
+A machine that freezes while it has its turn loses it after STUCK_MS; who only reads holds nobody up and has GONE_MS.
 What the tables mean is in tables.py; who writes what is left to jobs.py, parties.py, signatures.py and audit.py.
 """
 
@@ -31,6 +32,7 @@ from server.tables import BRIEF, metadata
 
 BUSY_MS = 5_000
 STUCK_MS = 15_000
+GONE_MS = 600_000
 DURABLE, BRIEF_TURN = 0x6D73_0001, 0x6D73_0002  # advisory locks of the two kinds of writers
 SETTLE_MS = 100
 
@@ -109,14 +111,18 @@ def database(url: sa.URL) -> sa.Engine:
     # hide_parameters: no bound value ever shows in an error message or a log line.
     engine = sa.create_engine(url, hide_parameters=True, pool_size=8, max_overflow=32, pool_pre_ping=True)
     if url.get_backend_name() == "postgresql":
-        sa.event.listen(engine, "connect", _limit_waiting)
+        sa.event.listen(engine, "connect", _settle_session)
     return engine
 
 
-def _limit_waiting(connection: Any, _record: Any) -> None:
+def _settle_session(connection: Any, _record: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"SET lock_timeout = {BUSY_MS}")
-        cursor.execute(f"SET idle_in_transaction_session_timeout = {STUCK_MS}")
+        cursor.execute(f"SET idle_in_transaction_session_timeout = {GONE_MS}")
+        cursor.execute("SET default_transaction_isolation = 'read committed'")
+        # What was accepted is promised; a server may be set to promise less, or more, by default.
+        weak = "current_setting('synchronous_commit') = 'off'"
+        cursor.execute(f"SELECT set_config('synchronous_commit', 'on', false) WHERE {weak}")
     connection.commit()
 
 
@@ -125,7 +131,8 @@ def _begin_on_server(connection: sa.Connection) -> None:
     if turn is None:
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
     else:
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({turn})")
+        stuck = f"set_config('idle_in_transaction_session_timeout', '{STUCK_MS}', true)"
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({turn}), {stuck}")
 
 
 def _private_file(path: Path) -> None:

@@ -196,7 +196,11 @@ class Supervisor:
         dead = {name: p for name, p in self._running.items() if not p.is_alive()}
         for name, process in dead.items():
             del self._running[name]
-            held = self._queue.forfeit(name)
+            try:
+                held = self._queue.forfeit(name)
+            except StorageError as e:  # its leases lapse by themselves
+                _log.warning("leases not ended", extra={"worker": name, "code": e.code})
+                held = 0
             if process.exitcode != 0:
                 _log.error("worker died", extra={"worker": name, "status": process.exitcode or 0, "count": held})
         return bool(dead)

@@ -1,9 +1,9 @@
 """The store of `storage` on SQLAlchemy Core: SQLite on one machine, PostgreSQL beyond it.
 
 SQLite: write-ahead log with synchronous=FULL (a commit returns after its pages are on disk), BEGIN IMMEDIATE for the
-one writer, a busy timeout for the others.  PostgreSQL: the writer locks the table `log_identity`, a reader runs at
-REPEATABLE READ.  All other statements are the same Core expressions, compiled once for the dialect: to build and
-compile one anew costs several times what running it does.
+one writer, a busy timeout for the others.  PostgreSQL: the writer locks the table `log_identity`, and loses it when it
+says nothing for STUCK_MS; a reader runs at REPEATABLE READ.  All other statements are the same Core expressions,
+compiled once for the dialect: to build and compile one anew costs several times what running it does.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ T = TypeVar("T")
 Values = dict[str, Any]
 
 SCHEMA_VERSION = 1
+STUCK_MS = 15_000
 _LEVEL_BITS = 58  # a tile's number is level << 58 | index, below 2**62
 _INDEX_MASK = (1 << _LEVEL_BITS) - 1
 _MANY = 256  # values in one IN list at most, so that few such statements are ever compiled
@@ -138,7 +139,9 @@ class SqlStorage:
     def __init__(self, engine: Engine) -> None:
         sqlite = engine.dialect.name == "sqlite"
         self._begin_read = "BEGIN" if sqlite else "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
-        self._begin_write = "BEGIN IMMEDIATE" if sqlite else f"LOCK TABLE {identity.name} IN EXCLUSIVE MODE"
+        lock = f"LOCK TABLE {identity.name} IN EXCLUSIVE MODE"
+        stuck = f"SET LOCAL idle_in_transaction_session_timeout = {STUCK_MS}"
+        self._begin_write = "BEGIN IMMEDIATE" if sqlite else f"{stuck}; {lock}"
         self._prepared: dict[ClauseElement, _Prepared] = {}
         self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
         self.engine = engine

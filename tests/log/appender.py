@@ -1,6 +1,8 @@
 """A process that appends until it is killed, and says what was acknowledged: run by test_crash.
 
-    python -m tests.log.appender FOLDER NAME [POINT COUNT]
+    python -m tests.log.appender FOLDER NAME DATABASE [POINT COUNT]
+
+DATABASE is the address of a database server, or empty for SQLite in the folder.
 
 Each line on standard output is written after the call it tells of has returned:
     ready                              the log is open
@@ -59,11 +61,11 @@ def say(*words: object) -> None:
 
 
 def main() -> None:
-    folder, name = Path(sys.argv[1]), sys.argv[2]
-    if len(sys.argv) > 3:
-        die_at(sys.argv[3], int(sys.argv[4]))
+    folder, name, database_url = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    if len(sys.argv) > 4:
+        die_at(sys.argv[4], int(sys.argv[5]))
     rng = random.Random(f"{name} {os.getpid()}")
-    log = open_log(folder)
+    log = open_log(folder, database_url or None)
     say("ready")
     accounts = [f"{name} {i}" for i in range(3)]
     while True:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from marginseal.log.cosignature import Cosigner
@@ -14,7 +15,8 @@ from marginseal.log.entry import ATTESTATION, NO_PREDECESSOR, Entry
 from marginseal.log.log import Log
 from marginseal.log.note import Signer
 from marginseal.log.policy import LogPolicy
-from marginseal.log.sql import open_sqlite
+from marginseal.log.sql import SqlStorage, open_sqlite
+from server.store import database
 
 ORIGIN = "log.example/one"
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -41,12 +43,20 @@ def cosigner(number: int) -> Cosigner:
     return Cosigner(f"witness-{number}.example", key(f"witness {number}"))
 
 
-def open_log(folder: Path, *, released: bool = True) -> Log:
+def open_log(folder: Path, database_url: str | None = None, *, released: bool = True) -> Log:
     """A writer that waits for its turn as long as the slowest disk may make it: nobody here is to give up."""
     folder.mkdir(exist_ok=True)
     memory = folder / "released" if released else None
-    storage = open_sqlite(folder / "log.db", busy_timeout_s=120.0)
+    embedded = database_url is None
+    storage = open_sqlite(folder / "log.db", busy_timeout_s=120.0) if embedded else on_server(database_url)
     return Log(storage, origin=ORIGIN, signer=SIGNER, released=memory)
+
+
+def on_server(database_url: str) -> SqlStorage:
+    """With the limits on waiting that the service sets."""
+    storage = SqlStorage(database(sa.make_url(database_url)))
+    storage.create_tables()
+    return storage
 
 
 def statement(account: str, sequence: int) -> bytes:

@@ -7,11 +7,13 @@ once at each point between two things that belong together.  Afterwards everythi
 from __future__ import annotations
 
 import base64
+import contextlib
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,8 +32,8 @@ ROOT = Path(__file__).parents[2]
 KILLS = 24
 
 
-def start(folder: Path, name: str, *point: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.log.appender", str(folder), name, *point]
+def start(folder: Path, name: str, database_url: str | None, *point: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.log.appender", str(folder), name, database_url or "", *point]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
 
 
@@ -39,6 +41,15 @@ def listen(process: subprocess.Popen[bytes], lines: int) -> bytes:
     """What it says until it has said so many lines, or is dead."""
     assert process.stdout is not None
     return b"".join(process.stdout.readline() for _ in range(lines))
+
+
+@contextlib.contextmanager
+def opened(folder: Path, database_url: str | None) -> Iterator[Log]:
+    log = open_log(folder, database_url)
+    try:
+        yield log
+    finally:
+        log.storage.close()
 
 
 class Witnessed:
@@ -78,12 +89,12 @@ class Witnessed:
         assert list(bundle_faults(Bundle(folder), POLICY)) == []
 
 
-def test_killed_at_random_moments(tmp_path: Path) -> None:
+def test_killed_at_random_moments(tmp_path: Path, database_url: str | None) -> None:
     """However slow the machine: each is heard to work for some lines, and killed some time after that."""
     rng = random.Random(7)
     witnessed = Witnessed()
     for kill in range(KILLS // 2):
-        processes = [start(tmp_path / "log", name) for name in ("left", "right")]
+        processes = [start(tmp_path / "log", name, database_url) for name in ("left", "right")]
         lines = rng.randrange(2, 12) if kill % 4 else 0  # none: while it opens the log
         said = [listen(process, lines) for process in processes]
         for process in processes:
@@ -92,19 +103,20 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         for process, before in zip(processes, said, strict=True):
             witnessed.hear(process, before)
         if kill % 4 == 3:
-            witnessed.check(open_log(tmp_path / "log"), tmp_path / f"bundle {kill}")
+            with opened(tmp_path / "log", database_url) as log:
+                witnessed.check(log, tmp_path / f"bundle {kill}")
     assert len(witnessed.entries) > KILLS
     assert witnessed.signed
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_killed_between_things_that_belong_together(tmp_path: Path, point: str) -> None:
+def test_killed_between_things_that_belong_together(tmp_path: Path, database_url: str | None, point: str) -> None:
     witnessed = Witnessed()
     for count in (1, 9):  # a batch is of five at most: by the ninth, some are acknowledged
         acknowledged = len(witnessed.entries)
-        process = start(tmp_path / "log", "one", point, str(count))
+        process = start(tmp_path / "log", "one", database_url, point, str(count))
         process.wait(timeout=300)
         witnessed.hear(process)
-        log = open_log(tmp_path / "log")
-        witnessed.check(log, tmp_path / f"bundle {count}")
+        with opened(tmp_path / "log", database_url) as log:
+            witnessed.check(log, tmp_path / f"bundle {count}")
         assert len(witnessed.entries) > acknowledged or count == 1

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import ClauseElement, Select, create_engine, event
+from sqlalchemy import ClauseElement, Select, event
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -25,8 +24,6 @@ from marginseal.log.log import Log
 from marginseal.log.sql import SqlStorage, open_sqlite
 from marginseal.log.storage import READ_BYTES, Position, StoredEntry, paged
 from tests.log.support import ORIGIN, POLICY, SIGNER, attestation, open_log, sha
-
-POSTGRES = os.environ.get("MARGINSEAL_TEST_POSTGRES")  # postgresql+psycopg://user@host/an-empty-database
 
 
 def test_sqlite_is_set_up_to_be_durable(tmp_path: Path) -> None:
@@ -231,15 +228,27 @@ def test_postgresql_would_take_every_table_and_statement() -> None:
             assert set(prepared.bind({})) <= set(compiled.params)
 
 
-@pytest.mark.skipif(POSTGRES is None, reason="MARGINSEAL_TEST_POSTGRES names no empty database")
-def test_a_log_on_postgresql(tmp_path: Path) -> None:
+def test_an_appender_that_freezes_loses_its_turn(tmp_path: Path, schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = open_log(tmp_path, schema)
+    monkeypatch.setattr(sql, "STUCK_MS", 200)
+    frozen = open_log(tmp_path, schema)
+
+    def freeze() -> None:
+        with frozen.storage.write() as tx:
+            tx.add_entry(StoredEntry(0, 100, b"lost"), None)
+            assert other.append(attestation("fund", 1), now=100) == 0
+            tx.tail()
+
+    with pytest.raises(StorageError, match=r"storage\.failed"):
+        freeze()
+    assert frozen.append(attestation("fund", 2), now=100) == 1
+    for log in (frozen, other):
+        log.storage.close()
+
+
+def test_a_log_on_postgresql(tmp_path: Path, schema: str) -> None:
     """The same log on a real server: rules, four writers at once, proofs, a bundle; and a reader sees one moment."""
-    assert POSTGRES is not None
-    logs = []
-    for _ in range(2):
-        storage = SqlStorage(create_engine(POSTGRES))
-        storage.create_tables()
-        logs.append(Log(storage, origin=ORIGIN, signer=SIGNER, released=tmp_path / "released"))
+    logs = [open_log(tmp_path, schema) for _ in range(2)]
     log = logs[0]
     (digest,) = set(log.put_objects([bytes(3 * 2**20)] * 2))
     failures: list[BaseException] = []

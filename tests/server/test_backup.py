@@ -6,7 +6,9 @@ import contextlib
 import secrets
 import shutil
 import sqlite3
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,17 +36,23 @@ from server.main import (
 )
 from server.store import Store, check_version
 from server.tables import jobs
-from tests.server.databases import embedded
+from tests.databases import new_schema
+from tests.postgres import Cluster, execute
 from tests.server.test_kills import attested
 from tests.server.world import Site, site, submit_directly
-
-pytestmark = embedded
 
 
 def moved(config: Config, directory: Path) -> Config:
     """The same service in another place, with its keys."""
     shutil.copytree(config.path(config.keys_dir), directory / "keys")
     return config.model_copy(update={"data_dir": directory})
+
+
+@pytest.fixture
+def own_schema(postgresql: Cluster) -> Iterator[str]:
+    """On the tests' own server: its tools are of its version."""
+    with new_schema(postgresql.url()) as url:
+        yield url
 
 
 def work_off(s: Site) -> None:
@@ -83,6 +91,55 @@ def test_what_was_in_the_backup_is_finished_after_a_restore(tmp_path: Path) -> N
         store.close()
         assert attested(again) == [("fund-0", 1), ("fund-1", 1)]
         assert {p.stat().st_mode & 0o777 for p in (tmp_path / "backup").iterdir()} == {0o600, 0o644}
+
+
+def test_a_server_s_own_tools_back_up_both_sets_of_tables(tmp_path: Path, postgresql: Cluster, own_schema: str) -> None:
+    """pg_dump while a worker logs, into another database: what was accepted is finished there, once."""
+    with site(tmp_path / "old", database_url=own_schema) as s:
+        accounts = s.accounts(3)
+        for account, submission in s.submissions(accounts):
+            submit_directly(s, account, submission)
+        worker = threading.Thread(target=work_off, args=(s,))
+        worker.start()
+        postgresql.tool("pg_dump", "--format=custom", f"--file={tmp_path / 'dump'}", "postgres")
+        worker.join()
+        other = postgresql.new_database(f"restored_{secrets.token_hex(8)}")
+        postgresql.tool("pg_restore", "--exit-on-error", f"--dbname={other.database}", str(tmp_path / "dump"))
+
+        moved_to = moved(s.config, tmp_path / "new")
+        options = sa.make_url(own_schema).query["options"]
+        url = other.update_query_dict({"options": options}).render_as_string(hide_password=False)
+        again = Site(moved_to.model_copy(update={"database_url": url}))
+        store = Store(again.config.store_url)
+        check_version(store)
+        LeaseQueue(store, limits(again.config)).forfeit("w")
+        work_off(again)
+        with store.read() as c:
+            assert c.scalars(sa.select(jobs.c.state)).all() == ["attested"] * 3
+        store.close()
+        assert sorted(attested(again)) == [("fund-0", 1), ("fund-1", 1), ("fund-2", 1)]
+        for old_tool in (back_up, restore):
+            arguments = (again.config, tmp_path / "no") if old_tool is back_up else (tmp_path / "no", again.config)
+            with pytest.raises(InputError, match=r"backup\.database"):
+                old_tool(*arguments)  # type: ignore[arg-type]
+
+
+def test_a_restored_server_behind_its_released_checkpoint_signs_nothing(
+    tmp_path: Path, postgresql: Cluster, own_schema: str
+) -> None:
+    with site(tmp_path, database_url=own_schema) as s:
+        postgresql.tool("pg_dump", "--format=custom", f"--file={tmp_path / 'dump'}", "postgres")
+        s.account("later")
+        key = _signing_key(s.config, LOG_KEY, Role.LOG)
+        log = open_log(s.config, key)
+        log.checkpoint(now=2_000_000_000)
+        close_log(log)
+        name = sa.make_url(own_schema).query["options"]
+        assert isinstance(name, str)
+        execute(postgresql.url(), f"DROP SCHEMA {name.partition('=')[2]} CASCADE")
+        postgresql.tool("pg_restore", "--exit-on-error", "--dbname=postgres", str(tmp_path / "dump"))
+        with pytest.raises(StorageError, match=r"log\.rollback"):
+            open_log(s.config, key)
 
 
 def test_a_log_behind_its_released_checkpoint_signs_nothing(tmp_path: Path) -> None:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from server.jobs import DEATHS_AT_ONCE, Busy, Job, LeaseQueue, Limits, Outcome
 from server.store import Store
 from server.tables import jobs, results, submissions
 from server.tidy import DAY_MS, tidy
-from tests.server.databases import fresh_store
+from tests.databases import fresh_store
 
 SEALED = b"sealed bytes"
 
@@ -46,8 +45,8 @@ class Clock:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with contextlib.closing(fresh_store(tmp_path)) as store:
+def store(tmp_path: Path, database_url: str | None) -> Iterator[Store]:
+    with contextlib.closing(fresh_store(tmp_path, database_url)) as store:
         yield store
 
 
@@ -304,11 +303,10 @@ def test_many_threads_share_the_work_without_loss_or_repetition(store: Store) ->
 class Machine(RuleBasedStateMachine):
     """Workers claim, sleep, die, fail and finish in any order.  Whatever happens, every job ends exactly once."""
 
-    @initialize()
-    def start(self) -> None:
+    def __init__(self, store: Store) -> None:
+        super().__init__()
         self.clock = Clock()
-        self.directory = tempfile.TemporaryDirectory()
-        self.store = fresh_store(Path(self.directory.name))
+        self.store = store
         self.queue = LeaseQueue(self.store, Limits(lease_s=10, max_attempts=10**6), self.clock)
         self.held: list[Job] = []
         self.ended: list[int] = []
@@ -354,8 +352,6 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_lost_or_repeated(self) -> None:
-        if not hasattr(self, "store"):
-            return
         assert len(self.ended) == len(set(self.ended))
         with self.store.read() as c:
             rows = c.execute(sa.select(jobs.c.id, jobs.c.account, jobs.c.state, submissions.c.sealed).join(submissions))
@@ -367,22 +363,22 @@ class Machine(RuleBasedStateMachine):
         assert len(running) == len(set(running))
 
     def teardown(self) -> None:
-        if not hasattr(self, "store"):
-            return
         # From whatever state, workers that live finish all of it.
         self.clock.ms += 10**9
         while (job := self.queue.claim("last")) is not None:
             assert self.queue.finish(job, DONE)
             self.ended.append(job.id)
         assert len(self.ended) == self.submitted
-        self.store.close()
-        self.directory.cleanup()
 
 
-TestMachine = Machine.TestCase
-TestMachine.settings = settings(
-    max_examples=30, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+def test_whatever_workers_do_every_job_ends_exactly_once(store: Store) -> None:
+    def emptied() -> Machine:
+        with store.write() as c:
+            for table in (results, jobs, submissions):
+                c.execute(sa.delete(table))
+        return Machine(store)
+
+    run_state_machine_as_test(emptied, settings=settings(max_examples=30, stateful_step_count=25))
 
 
 def test_finished_jobs_are_forgotten_after_their_days_and_dead_ones_are_not(

@@ -27,7 +27,6 @@ from marginseal.records.submission import Submission
 from server.main import passphrase
 from server.store import Store
 from server.tables import submissions
-from tests.server.databases import embedded
 from tests.server.patience import PATIENCE_S, until
 from tests.server.test_kills import children_of
 from tests.server.wire_level import recorder
@@ -126,7 +125,6 @@ def marked(s: Site, name: str) -> tuple[Account, Submission]:
     return account, submission
 
 
-@embedded
 def test_the_scanner_finds_a_marker_planted_in_each_place(watched: Watched) -> None:
     s = watched.site
     s.serve()

@@ -22,6 +22,7 @@ from server.jobs import LeaseQueue, Limits, Outcome, now_ms
 from server.store import Store, _alembic, check_version, migrate
 from server.tables import audit, buckets, jobs, metadata, party_keys, submissions
 from server.tidy import tidy
+from tests.databases import fresh_store
 
 
 @pytest.fixture
@@ -41,6 +42,21 @@ def test_a_new_database_has_no_version_and_a_migrated_one_has_ours(tmp_path: Pat
     check_version(store)
 
 
+def test_the_migrations_make_the_tables_on_postgresql_as_well(tmp_path: Path, schema: str) -> None:
+    with contextlib.closing(fresh_store(tmp_path, schema)) as store, store.read() as c:
+        ours = {
+            "compare_type": False,
+            "include_name": lambda name, kind, _: kind != "table" or name != "alembic_version",
+        }
+        assert compare_metadata(MigrationContext.configure(c, opts=ours), metadata) == []
+        made = {name for table in metadata.tables for name in _constraints(c, table)}
+    assert {c.name for t in metadata.sorted_tables for c in t.constraints if isinstance(c, sa.CheckConstraint)} <= made
+
+
+def _constraints(c: sa.Connection, table: str) -> list[str | None]:
+    return [found["name"] for found in sa.inspect(c).get_check_constraints(table)]
+
+
 def test_the_migrations_make_the_tables_the_code_uses(store: Store) -> None:
     with store.read() as c:
         assert compare_metadata(MigrationContext.configure(c), metadata) == []
@@ -53,13 +69,16 @@ def test_the_migrations_make_the_tables_the_code_uses(store: Store) -> None:
     assert "WHERE state IN ('ready', 'running', 'attested')" in made["one_live_job"]
 
 
-def test_what_the_first_version_held_is_kept(tmp_path: Path) -> None:
-    with contextlib.closing(Store(f"sqlite:///{tmp_path}/service.db")) as store:
+def test_what_the_first_version_held_is_kept(tmp_path: Path, database_url: str | None) -> None:
+    with contextlib.closing(Store(database_url or f"sqlite:///{tmp_path}/service.db")) as store:
         config = _alembic()
         with store.write() as c:
             config.attributes["connection"] = c
             command.upgrade(config, "0001")
-            c.execute(sa.text("INSERT INTO submissions VALUES ('s', 'fund', 1, x'00', 'k', 'i', x'00', x'00', 0)"))
+            row = sa.text("INSERT INTO submissions VALUES ('s', 'fund', 1, :b, 'k', 'i', :b, :b, 0)")
+            c.execute(row, {"b": b"\0"})
+        with pytest.raises(StorageError, match=r"store\.version"):
+            check_version(store)
         migrate(store)
         check_version(store)
         with store.read() as c:
@@ -112,7 +131,7 @@ def test_bound_values_show_in_no_error(store: Store) -> None:
     assert "MARKER-9f2c" not in str(e.value)
 
 
-def test_what_a_killed_process_committed_is_there(tmp_path: Path) -> None:
+def test_what_a_killed_process_committed_is_there(tmp_path: Path, database_url: str | None) -> None:
     """kill -9 right after a commit returned: the row is there; in the middle of a transaction: it is not."""
     code = """
 import os, signal, sys
@@ -125,10 +144,10 @@ with store.write() as c:
     c.execute(sa.insert(buckets).values(key="half", empty_at=1))
     os.kill(os.getpid(), signal.SIGKILL)
 """
-    url = f"sqlite:///{tmp_path}/service.db"
+    url = database_url or f"sqlite:///{tmp_path}/service.db"
     run = subprocess.run([sys.executable, "-c", code, url], check=False)
     assert run.returncode == -9
-    with Store(url).read() as c:
+    with contextlib.closing(Store(url)) as store, store.read() as c:
         assert c.scalars(sa.select(buckets.c.key)).all() == ["committed"]
 
 

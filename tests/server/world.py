@@ -68,7 +68,6 @@ from server.signatures import Caller
 from server.store import Store
 from server.wire import encode_body
 from tests.market.markets import one_of_each
-from tests.server.databases import fresh
 from tests.server.patience import PATIENCE_S, hold_port, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -290,11 +289,8 @@ class Site:
 
     @classmethod
     def new(cls, directory: Path, **sections: Any) -> Site:
-        """A fresh service that knows the world's records; `sections` as in the configuration."""
+        """A fresh service that knows the world's records; `sections`, `database_url` too, as in the configuration."""
         directory.mkdir(parents=True, exist_ok=True)
-        database = fresh(directory)
-        if database is not None:
-            sections["database_url"] = database
         port = hold_port()
         server = {"port": port.getsockname()[1], "processes": 1, "threads": 8, **sections.pop("server", {})}
         config = load(data_dir=directory / "data", server=server, **sections)
