@@ -93,6 +93,7 @@ class Cluster:
         finally:
             options = f"-k '{self.folder}' -h ''"
             start = ["start", "-D", str(self.folder / "data"), "-l", str(self.folder / "log"), "-o", options, "-w"]
+            deadline = time.monotonic() + PATIENCE_S
             while _run(self.bin / "pg_ctl", *start, folder=self.folder).returncode != 0:
                 assert time.monotonic() < deadline, (self.folder / "log").read_text()
                 time.sleep(0.1)
