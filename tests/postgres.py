@@ -176,5 +176,8 @@ def _within_reach(bin: Path, folder: Path) -> Path:
         ):  # as the wheel lays them: they find each other
             if part.is_dir():
                 shutil.copytree(part, folder / "programs" / part.name)
+        nobody = _unprivileged()
+        for place, _, _ in os.walk(folder / "programs"):  # the keeper removes them
+            os.chown(place, nobody["user"], nobody["group"])
         return folder / "programs" / bin.relative_to(package.parent)
     return bin
