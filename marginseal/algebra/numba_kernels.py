@@ -1,6 +1,7 @@
 """The loops behind `NumbaVectors`: each walks arrays (n, 4) of elements of F in Montgomery form, a row an element.
 
-Callers own the lengths: no kernel checks an index.  `out` is written in full and may be `v` only where said.
+Callers own the lengths and places: no kernel checks an index.  `out` is written in full (`scatter` adds to it), and may
+be `v` only where said.
 """
 
 from __future__ import annotations
@@ -92,6 +93,14 @@ def from_digits(digits: NDArray[np.int64], weights: Words, out: Words) -> None:
                 r_sub(out, i, out, i, term, 1)
             else:
                 r_add(out, i, out, i, term, 1)
+
+
+@kernel(NONE, IN, types.Array(types.int64, 1, "C", readonly=True), OUT)
+def scatter(v: Words, at: NDArray[np.int64], out: Words) -> None:
+    """out_{at_k} + v_k for every k; no place lies outside `out`."""
+    for k in range(len(v)):
+        i = at[k]
+        r_add(out, i, out, i, v, k)
 
 
 @kernel(NONE, IN, IN, OUT)

@@ -92,6 +92,12 @@ class FieldVectors(Protocol):
     def take(self, v: Vector, start: int, stop: int) -> Vector:
         """v_start .. v_{stop-1};  0 <= start <= stop <= len(v)."""
 
+    def gather(self, v: Vector, at: NDArray[np.int64]) -> Vector:
+        """v_{at_k} for every k;  0 <= at_k < len(v)."""
+
+    def scatter(self, v: Vector, at: NDArray[np.int64], n: int) -> Vector:
+        """n elements, the i-th the sum of all v_k with at_k = i;  0 <= at_k < n."""
+
     def powers(self, x: int, n: int) -> Vector:
         """1, x, ..., x^(n-1)."""
 
@@ -115,6 +121,12 @@ class FieldVectors(Protocol):
 
     def barycentric(self, n: int, z: int) -> Vector:
         """L_i(z) = w^i (z^n - 1) / (n (z - w^i)) for i < n.  ZeroDivisionError if z^n = 1."""
+
+
+def check_places(at: NDArray[np.int64], n: int) -> None:
+    """ValueError unless all are in 0 .. n - 1."""
+    if len(at) and not 0 <= at.min() <= at.max() < n:
+        raise ValueError(f"a place outside {n} elements")
 
 
 @cache
@@ -230,6 +242,17 @@ class PythonVectors:
         if not 0 <= start <= stop <= len(v):
             raise ValueError(f"no range {start}:{stop} in {len(v)} elements")
         return v[start:stop]
+
+    def gather(self, v: Vector, at: NDArray[np.int64]) -> Vector:
+        check_places(at, len(v))
+        return [v[i] for i in at.tolist()]
+
+    def scatter(self, v: Vector, at: NDArray[np.int64], n: int) -> Vector:
+        check_places(at, n)
+        sums = [0] * n
+        for i, x in zip(at.tolist(), v, strict=True):
+            sums[i] += x
+        return [x % R for x in sums]
 
     def powers(self, x: int, n: int) -> Vector:
         x %= R

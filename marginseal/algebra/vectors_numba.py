@@ -9,7 +9,7 @@ Releases the interpreter's lock; not constant-time (see `numba_field.py`).
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from functools import cache
 
 import numpy as np
@@ -19,7 +19,7 @@ from marginseal.algebra import numba_kernels as kernels
 from marginseal.algebra.field import R, inverse, root_of_unity
 from marginseal.algebra.numba_compile import Words
 from marginseal.algebra.numba_field import from_rows, to_rows
-from marginseal.algebra.vectors import Vector
+from marginseal.algebra.vectors import Vector, check_places
 
 _FORM = 2**256 % R
 
@@ -47,7 +47,7 @@ def _like(v: Words) -> Words:
     return np.empty_like(v)
 
 
-def _same_length(a: Words, b: Words) -> None:
+def _same_length(a: Sized, b: Sized) -> None:
     if len(a) != len(b):
         raise ValueError(f"vectors of {len(a)} and {len(b)} elements")
 
@@ -157,6 +157,17 @@ class NumbaVectors:
         if not 0 <= start <= stop <= len(v):
             raise ValueError(f"no range {start}:{stop} in {len(v)} elements")
         return v[start:stop]
+
+    def gather(self, v: Vector, at: NDArray[np.int64]) -> Vector:
+        check_places(at, len(v))
+        return np.asarray(v[at])
+
+    def scatter(self, v: Vector, at: NDArray[np.int64], n: int) -> Vector:
+        _same_length(v, at)
+        check_places(at, n)
+        out = np.zeros((n, 4), np.uint64)
+        kernels.scatter(v, np.ascontiguousarray(at, dtype=np.int64), out)
+        return out
 
     def powers(self, x: int, n: int) -> Vector:
         out = np.empty((n, 4), np.uint64)

@@ -102,6 +102,14 @@ def test_shapes(a: list[int], b: list[int], n: int, x: int) -> None:
     both(lambda v, make: v.take(make(a), stop // 2, stop))
 
 
+@given(st.lists(st.tuples(ELEMENT, st.integers(0, 6)), max_size=40))
+def test_gather_and_scatter(placed: list[tuple[int, int]]) -> None:
+    at = np.array([i for _, i in placed], np.int64)
+    both(lambda v, make: v.scatter(make([x for x, _ in placed]), at, 7))
+    both(lambda v, make: v.gather(make(EDGES), at))
+    both(lambda v, make: v.scatter(v.gather(make(EDGES), at), at, 7))
+
+
 @given(st.lists(st.integers(1, R - 1), max_size=40), st.integers(0, 40))
 def test_inverse(xs: list[int], at: int) -> None:
     both(lambda v, make: v.inverse(make(xs)))
@@ -166,6 +174,11 @@ def test_refusals_are_those_of_the_reference() -> None:
         lambda v, a, b: v.take(a, 1, 4),
         lambda v, a, b: v.take(a, 2, 1),
         lambda v, a, b: v.take(a, -1, 1),
+        lambda v, a, b: v.gather(a, np.array([0, 3])),
+        lambda v, a, b: v.gather(a, np.array([-1])),
+        lambda v, a, b: v.scatter(a, np.array([0, 1]), 2),
+        lambda v, a, b: v.scatter(a, np.array([0, 1, 2]), 2),
+        lambda v, a, b: v.scatter(a, np.array([0, 1, -1]), 2),
         lambda v, a, b: v.ntt(a),
         lambda v, a, b: v.intt(a),
         lambda v, a, b: v.ntt(v.zeros(0)),

@@ -130,6 +130,25 @@ def test_take_outside_is_refused(start: int, stop: int) -> None:
         V.take(V.zeros(3), start, stop)
 
 
+@given(st.lists(ELEMENT, min_size=1, max_size=9), st.data())
+def test_gather_and_scatter(a: list[int], data: st.DataObject) -> None:
+    places = data.draw(st.lists(st.integers(0, len(a) - 1), max_size=30))
+    at = np.array(places, dtype=np.int64)
+    gathered = V.gather(V.from_ints(a), at)
+    assert V.to_ints(gathered) == [a[i] for i in places]
+    sums = V.scatter(gathered, at, len(a))
+    assert V.to_ints(sums) == [x * places.count(i) % R for i, x in enumerate(a)]
+
+
+@pytest.mark.parametrize("place", [-1, 3])
+def test_places_outside_are_refused(place: int) -> None:
+    at = np.array([0, place], dtype=np.int64)
+    with pytest.raises(ValueError, match="place"):
+        V.gather(V.zeros(3), at)
+    with pytest.raises(ValueError, match="place"):
+        V.scatter(V.zeros(2), at, 3)
+
+
 @given(SCALAR, st.integers(0, 20))
 def test_constants_and_powers(x: int, n: int) -> None:
     assert V.to_ints(V.zeros(n)) == [0] * n
@@ -222,6 +241,8 @@ def test_lengths_that_do_not_match_are_refused() -> None:
             V.combine(scalars, vs)
     with pytest.raises(ValueError, match="pad"):
         V.pad(b, 3)
+    with pytest.raises(ValueError, match="argument"):
+        V.scatter(a, np.zeros(4, dtype=np.int64), 5)
 
 
 def backend_in_a_fresh_process(choice: str | None, *, hide_numba: bool = False) -> str:

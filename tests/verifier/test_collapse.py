@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from marginseal.records.statement import Kind
 from tests.attacks.cases import entries
 from tests.oracles.literal import batched, cells_of
 from verifier import collapse as module
-from verifier.collapse import DIGITS, collapse, collapse_many, rho_digits, split
+from verifier.collapse import DIGITS, balanced_digits, collapse, collapse_many, split
 
 Int64 = NDArray[np.int64]
 BACKENDS = [PythonVectors(), default_vectors()]
@@ -112,10 +111,14 @@ def worst_digits(monkeypatch: pytest.MonkeyPatch, digit: int) -> int:
     """The same digit everywhere: what makes partial sums largest.  Gives the power of rho that they mean."""
     power: int = sum(digit << (module.DIGIT_BITS * k) for k in range(DIGITS)) % R
 
-    def fake(circuit: Circuit, rho: int, vectors: FieldVectors) -> tuple[FieldVector, Int64]:
-        return vectors.full(circuit.equations, power), np.full((circuit.equations, DIGITS), digit, dtype=np.int64)
+    def powers(circuit: Circuit, rho: int, vectors: FieldVectors) -> FieldVector:
+        return vectors.full(circuit.equations, power)
 
-    monkeypatch.setattr(module, "rho_digits", fake)
+    def digits(powers: Sequence[FieldVector], vectors: FieldVectors) -> Int64:
+        return np.full((vectors.length(powers[0]), DIGITS * len(powers)), digit, dtype=np.int64)
+
+    monkeypatch.setattr(module, "rho_powers", powers)
+    monkeypatch.setattr(module, "balanced_digits", digits)
     return power
 
 
@@ -188,19 +191,6 @@ def test_one_more_than_the_bound_is_refused() -> None:
     assert e.value.code == "circuit.exactness"
 
 
-class _Chosen(PythonVectors):
-    """Powers of rho that a test chooses."""
-
-    def __init__(self, values: list[int]) -> None:
-        self.values = values
-
-    def powers(self, x: int, n: int) -> FieldVector:
-        return self.values
-
-    def scale(self, v: FieldVector, x: int) -> FieldVector:
-        return v
-
-
 @pytest.mark.parametrize("place", [0, 1, 7, 14, 15])
 @pytest.mark.parametrize("others", [0, 0x7FFF, 0x8000, 0x8001, 0xFFFF])
 def test_every_digit_of_rho_at_every_kind_of_neighbour(place: int, others: int) -> None:
@@ -209,8 +199,8 @@ def test_every_digit_of_rho_at_every_kind_of_neighbour(place: int, others: int) 
     values = range(2**16) if place < 15 else range(top)
     rest = sum(others << (16 * k) for k in range(15) if k != place)
     numbers = [rest + (x << (16 * place)) for x in values]
-    circuit = replace(circuit_of(1), equations=len(numbers))
-    _, digits = rho_digits(circuit, 2, _Chosen(numbers))
+    V = PythonVectors()
+    digits = balanced_digits([V.from_ints(numbers)], V)
     assert digits.shape == (len(numbers), DIGITS)
     assert int(digits.max()) <= 2**15
     assert int(digits.min()) >= -(2**15)
@@ -218,6 +208,13 @@ def test_every_digit_of_rho_at_every_kind_of_neighbour(place: int, others: int) 
     for k in range(DIGITS):
         again += digits[:, k].astype(object) << (16 * k)
     assert again.tolist() == numbers
+
+
+def test_the_digits_of_a_stack_stand_side_by_side() -> None:
+    V = PythonVectors()
+    stack = [V.powers(3**90, 5), V.powers(R - 7, 5)]
+    alone = [balanced_digits([v], V) for v in stack]
+    assert balanced_digits(stack, V).tolist() == np.concatenate(alone, axis=1).tolist()
 
 
 def test_splitting_is_exact_within_int64_less_half_a_step() -> None:
