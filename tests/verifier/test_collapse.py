@@ -151,6 +151,7 @@ def at_the_bound() -> dict[str, Circuit]:
         "many-blocks": circuit_of(1500, blocks),
         "just-whole": circuit_of(3, [Dense(0, 0, 0, odd_columns(2**38 - 3))]),
         "just-split": circuit_of(3, [Dense(0, 0, 0, odd_columns(2**38 + 1))]),
+        "odd-and-first-inexact": circuit_of(3, [Dense(0, 0, 0, odd_columns(2**38 + 2**24 + 1))]),
         "odd-and-split": circuit_of(3, [Dense(0, 0, 0, odd_columns(2**39 + 1))]),
         "odd-and-larger": circuit_of(3, [Dense(0, 0, 0, odd_columns(2**47 + 1))]),
         "single-just-whole": circuit_of(2, linear=entries({(0, 1, 2): 2**46 - 2, (1, 1, 2): 1})),
