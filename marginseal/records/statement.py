@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 
 from marginseal.errors import DecodeError
 from marginseal.records.wire import Reader, Writer, is_identifier
@@ -115,6 +116,12 @@ class Statement:
 
     def start(self) -> Transcript:
         """A transcript that has absorbed the whole statement, and nothing else."""
+        return Transcript(self.digest)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """The transcript's state after the whole statement: what the account key signs, under a label of its own, and
+        what the next attestation names as `prev`."""
         t = Transcript()
         t.absorb("protocol", PROTOCOL.encode("ascii"))
         t.absorb_int("version", VERSION)
@@ -158,12 +165,7 @@ class Statement:
             t.absorb_int("inputs", len(claim.inputs))
             for value in claim.inputs:
                 t.absorb_int("input", value)
-        return t
-
-    @property
-    def digest(self) -> bytes:
-        """What the account key signs, under a label of its own, and what the next attestation names as `prev`."""
-        return self.start().state
+        return t.state
 
     def encode(self) -> bytes:
         w = Writer()
