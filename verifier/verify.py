@@ -8,6 +8,7 @@ circuit than the one at hand).  Whether the statement is one to rely on (signatu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from circuits.circuit import Circuit, Role
@@ -123,7 +124,7 @@ def bound_points(circuit: Circuit, statement: Statement, curve: Curve, known: De
         match b.role:
             case Role.HOLDINGS:
                 tile = [point for e, point in zip(statement.sources, C, strict=True) if e.tile == b.tile]
-                out.append(curve.msm(tile, [1] * len(tile)))
+                out.append(reduce(curve.add, tile, curve.identity()))
             case Role.PLEDGES:
                 out.append(pledge)
             case Role.PREVIOUS_PLEDGES:

@@ -160,7 +160,7 @@ class Bundle:
 def object_path(bundle: Path, digest: bytes) -> Path:
     """objects/ab/<hex>: where the object with this SHA-256 stands in a bundle."""
     name = digest.hex()
-    return bundle / "objects" / name[:2] / name
+    return Path(f"{bundle}/objects/{name[:2]}/{name}")  # at once: the pass over a bundle asks for every object
 
 
 def read_exactly(file: BinaryIO, length: int) -> bytes:

@@ -20,7 +20,6 @@ earlier than that of the entry before.
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -37,8 +36,6 @@ MAX_DEPENDENCIES = 2**16
 MAX_ENTRY_BYTES = MAX_PAYLOAD_BYTES + MAX_BOOKS * 130 + MAX_DEPENDENCIES * HASH_BYTES + 1024
 MAX_LEAF_BYTES = 400
 NO_PREDECESSOR = bytes(HASH_BYTES)
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 Book = tuple[str, str]  # (source, book id)
 
@@ -188,13 +185,8 @@ def _read_place(r: Reader) -> tuple[str | None, tuple[int, bytes, bytes] | None]
     return account, chain
 
 
-def is_loggable(text: str) -> bool:
-    """An identifier that can also stand on a line of a note: no control characters."""
-    return is_identifier(text) and not _CONTROL.search(text)
-
-
 def _place_fault(kind: str, account: str | None, chain: tuple[int, bytes, bytes] | None) -> tuple[str, str] | None:
-    if not is_loggable(kind) or not (account is None or is_loggable(account)):
+    if not is_identifier(kind) or not (account is None or is_identifier(account)):
         return "name", "a name is not 1 to 64 bytes of UTF-8 without control characters"
     if chain is None:
         return ("chain", "an attestation has a place in a chain") if kind == ATTESTATION else None
@@ -215,7 +207,7 @@ def _fault(e: Entry) -> tuple[str, str] | None:
         return fault
     if len(e.payload) > MAX_PAYLOAD_BYTES or len(e.books) > MAX_BOOKS or len(e.dependencies) > MAX_DEPENDENCIES:
         return "too-large", "too many bytes, books or dependencies"
-    if not all(is_loggable(x) for book in e.books for x in book):
+    if not all(is_identifier(x) for book in e.books for x in book):
         return "name", "a source or book id is not 1 to 64 bytes of UTF-8 without control characters"
     if e.books and e.account is None:
         return "books", "books are those of an account"

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 
 from marginseal.errors import DecodeError
 from marginseal.log.checkpoint import MAX_TIME, is_line, parse_number
-from marginseal.log.entry import is_loggable
 from marginseal.log.merkle import HASH_BYTES, MAX_SIZE
 from marginseal.log.note import Signer, decode_base64, encode_base64
+from marginseal.records.wire import is_identifier
 
 _FIRST_LINE = "marginseal account head v1"  # holds spaces, so that no origin of ours can be it
 _FIELDS = ("account", "sequence", "statement", "index", "size", "root", "time")
@@ -44,7 +44,7 @@ class HeadStatement:
     time: int
 
     def __post_init__(self) -> None:
-        names = is_line(self.origin) and is_loggable(self.account)
+        names = is_line(self.origin) and is_identifier(self.account)
         digests = len(self.statement_digest) == HASH_BYTES and len(self.root) == HASH_BYTES
         numbers = 1 <= self.sequence < 2**63 and 0 <= self.index < self.size <= MAX_SIZE and 0 <= self.time <= MAX_TIME
         if not (names and digests and numbers):

@@ -23,6 +23,7 @@ MAX_NAME_BYTES = 64
 MAX_TIME = 253_402_300_799  # 9999-12-31T23:59:59Z, the last second that ISO 8601 spells with four digits
 MAX_SAFE_INTEGER = 2**53 - 1  # the largest integer RFC 8785 lets a JSON document carry
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?", re.ASCII)
 _REAL = re.compile(r"-?[0-9]{1,24}(\.[0-9]{1,24})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
@@ -41,7 +42,7 @@ def name(value: object, what: str) -> str:
         raise InputError("field.name", f"{what}: not encodable as UTF-8") from None
     if not 1 <= size <= MAX_NAME_BYTES:
         raise InputError("field.name", f"{what}: must have 1..{MAX_NAME_BYTES} bytes, has {size}")
-    if value != value.strip() or any(ord(c) < 0x20 or 0x7F <= ord(c) <= 0x9F for c in value):
+    if value != value.strip() or _CONTROL.search(value):
         raise InputError("field.name", f"{what}: has control characters or outer spaces")
     return value
 

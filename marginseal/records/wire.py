@@ -6,6 +6,7 @@ untrusted bytes into values or raises DecodeError wire.*; counts are checked aga
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 from typing import TypeVar
 
@@ -13,12 +14,14 @@ from marginseal.errors import DecodeError
 
 E = TypeVar("E", bound=IntEnum)
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
 
 def is_identifier(value: str) -> bool:
     """Whether a text can stand on the wire: 1..64 bytes of UTF-8, no control character: a log line ends at one, and
     U+009B begins a terminal's escape sequence as ESC [ does."""
     try:
-        return 1 <= len(value.encode("utf-8")) <= 64 and not any(c < " " or "\x7f" <= c <= "\x9f" for c in value)
+        return 1 <= len(value.encode("utf-8")) <= 64 and not _CONTROL.search(value)
     except UnicodeEncodeError:  # a lone surrogate
         return False
 
