@@ -26,8 +26,7 @@ from marginseal.records.manifest import Manifest
 from server import parties
 from server.catalogue import Catalogue, Found
 from server.store import Store
-from verifier.log_manifest import Held as HeldManifest
-from verifier.log_manifest import SourceRegistries, take_manifest
+from verifier.log_manifest import HeldManifest, SourceRegistries, take_manifest
 
 T = TypeVar("T", bound=Record)
 _KINDS = (LogKind.KEY_CHANGE, LogKind.KEY_REVOCATION)

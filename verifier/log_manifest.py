@@ -45,7 +45,7 @@ class SourceRegistries:
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldManifest:
     """A manifest that holds, its digest, and where the log has it."""
 
     manifest: Manifest
@@ -58,12 +58,12 @@ def take_manifest(
     index: int,
     leaf: Leaf,
     *,
-    previous: Held | None,
+    previous: HeldManifest | None,
     releases: Iterable[bytes],
     registry: SourceRegistry | None,
     delay_s: int,
     ring: KeyRing,
-) -> Held:
+) -> HeldManifest:
     """The manifest in entry `index`, if it holds.
 
     releases: whatever came with it, or was logged for its account before
@@ -80,10 +80,10 @@ def take_manifest(
     )
     if not says_manifest(leaf, manifest):
         raise PolicyError("manifest.entry", "the entry says something else than the manifest in it")
-    return Held(manifest, envelope.digest, index)
+    return HeldManifest(manifest, envelope.digest, index)
 
 
-def in_force(held: Iterable[Held], cut_time: int, index: int | None) -> Held | None:
+def in_force(held: Iterable[HeldManifest], cut_time: int, index: int | None) -> HeldManifest | None:
     """The last in force at the cut, of those that the log had before entry `index` (None: of all)."""
     begun = [one for one in held if (index is None or one.index < index) and one.manifest.effective <= cut_time]
     return begun[-1] if begun else None

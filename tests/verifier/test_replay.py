@@ -34,9 +34,9 @@ from tests.simulator.world import (
     venue_registry,
 )
 from verifier.replay import run as module
+from verifier.replay.held import Kept
 from verifier.replay.records import Finding
 from verifier.replay.run import ranges, replay
-from verifier.replay.worker import Kept
 
 
 def bundled(world: World, path: Path) -> Bundle:

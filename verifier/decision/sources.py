@@ -13,7 +13,7 @@ from marginseal.records.logged import LogKind
 from marginseal.records.registry import SourceRegistry
 from marginseal.records.source import PublishedStatement, by_message
 from verifier.decision.case import Case
-from verifier.log_manifest import Held, SourceRegistries, in_force, take_manifest
+from verifier.log_manifest import HeldManifest, SourceRegistries, in_force, take_manifest
 
 
 def judge_sources(case: Case, n: int, tiles: int) -> None:
@@ -63,9 +63,9 @@ def _evidence(case: Case, n: int, tiles: int) -> SourceEvidence:
     )
 
 
-def _manifest(case: Case) -> Held:
+def _manifest(case: Case) -> HeldManifest:
     """The manifest in force at the cut, every link of the chain checked, each under the keys of its own time."""
-    statement, held, faults = case.statement, list[Held](), dict[bytes, MarginSealError]()
+    statement, held, faults = case.statement, list[HeldManifest](), dict[bytes, MarginSealError]()
     registries = _registries(case)
     for record in case.dossier.manifests:
         logged = case.logged(record, LogKind.MANIFEST)

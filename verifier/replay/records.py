@@ -25,7 +25,7 @@ from marginseal.records.manifest import SourceRelease
 from marginseal.records.registry import VenueRegistry
 from marginseal.records.report_note import ReportNote
 from verifier.log_index import Index, Position, Records
-from verifier.log_manifest import Held, SourceRegistries, take_manifest
+from verifier.log_manifest import HeldManifest, SourceRegistries, take_manifest
 from verifier.policy import Trust
 
 
@@ -57,7 +57,7 @@ class Known:
     """What the records come to, as attestations are judged by it."""
 
     index: Index = field(default_factory=Index)
-    manifests: dict[str, list[Held]] = field(default_factory=dict)
+    manifests: dict[str, list[HeldManifest]] = field(default_factory=dict)
     epochs: list[Published] = field(default_factory=list)
     ring: KeyRing = field(default_factory=KeyRing)
 

@@ -29,9 +29,10 @@ from marginseal.log.bundle_check import bundle_faults
 from marginseal.log.entry import ATTESTATION
 from verifier.log_index import BundleRecords
 from verifier.policy import Trust
+from verifier.replay.attestation import Judged
 from verifier.replay.records import Finding, Known, RecordPass
 from verifier.replay.report import MAX_FINDINGS, MAX_OF_CODE, Report
-from verifier.replay.worker import Judged, Range, Worker
+from verifier.replay.worker import Range, Worker
 from verifier.verify import Setting
 
 RANGE = 128  # entries of one range: enough proofs for one batch, few enough to balance and to keep
