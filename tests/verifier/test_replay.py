@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import json
+import os
+import subprocess
+import sys
 import tracemalloc
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -90,6 +93,34 @@ def test_all_processes_find_the_same(honest: Bundle) -> None:
     for varies in ("seconds", "workers"):
         a.pop(varies), b.pop(varies)
     assert a == b
+
+
+WORKER = """
+from concurrent.futures import ProcessPoolExecutor
+from verifier.replay import run
+
+def found():
+    import os, sys, verifier
+    return verifier.__file__, "verifier.replay.preload" in sys.modules, os.environ["OPENBLAS_NUM_THREADS"]
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, mp_context=run._fork_server()) as pool:
+        print(*pool.submit(found).result())
+"""
+
+
+def test_workers_find_the_modules_of_this_process_and_none_in_the_current_folder(tmp_path: Path) -> None:
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    for name in ("verifier", "numpy"):
+        (here / name).mkdir(parents=True)
+        (here / name / "__init__.py").write_text("raise SystemExit('not this one')")
+    elsewhere.mkdir()
+    (elsewhere / "script.py").write_text(WORKER)
+    root = Path(module.__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    command = [sys.executable, str(elsewhere / "script.py")]
+    done = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.stdout.split() == [str(root / "verifier" / "__init__.py"), "True", "1"], done.stderr
 
 
 def test_small_ranges_change_nothing(honest: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +58,8 @@ def replay(
     start = time.perf_counter()
     workers = workers or len(os.sched_getaffinity(0))
     total = bundle.description.entries
+    if workers > 1:
+        _fork_server()  # imports while the records are read
     tally = _Tally(progress, total)
     known = tally.records(bundle, trust)
     with _pool(workers, bundle, trust, known) as pool:
@@ -256,23 +261,33 @@ def _pool(workers: int, bundle: Bundle, trust: Trust, known: Known) -> Iterator[
         return
     if trust.oracles is not None:  # a read-only mapping does not travel between processes
         trust = replace(trust, oracles=replace(trust.oracles, oracles=dict(trust.oracles.oracles)))
-    with _one_thread_each():
-        context = multiprocessing.get_context("spawn")
-        arguments = (bundle.path, trust, known)
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=arguments) as pool:
-            yield pool
+    arguments = (bundle.path, trust, known)
+    with ProcessPoolExecutor(workers, mp_context=_fork_server(), initializer=_start, initargs=arguments) as pool:
+        yield pool
+
+
+def _fork_server() -> BaseContext:
+    """What starts workers: forked from one process, of a single thread, that has imported all they need once.
+
+    It and they inherit the path on which this process finds modules, and no current folder before it; and, as there are
+    as many of them as cores, matrix products of one thread."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["verifier.replay.preload"])
+    with _environment(OPENBLAS_NUM_THREADS="1", PYTHONPATH=os.pathsep.join(sys.path), PYTHONSAFEPATH="1"):
+        forkserver.ensure_running()
+    return context
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Workers inherit this: as many processes as cores, each with a matrix product of one thread."""
-    name = "OPENBLAS_NUM_THREADS"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
+def _environment(**changes: str) -> Iterator[None]:
+    """Environment variables of the processes started meanwhile."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
