@@ -3,7 +3,7 @@
 `RecordPass` goes over everything but attestations and gathers what judging those needs: which key counts when (first,
 for a revocation may be dated back), which manifest of an account is in force when, which epochs an operator published
 when.  It keeps that and the last of each chain; memory grows with parties and records.  Rebuilding epochs is
-`verifier.log_epoch`, attestations `worker`.
+`verifier.log_epoch`, judging attestations `attestation`.
 """
 
 from __future__ import annotations

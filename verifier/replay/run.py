@@ -3,7 +3,7 @@
     structure       files, objects, tree, checkpoints, chains, books            marginseal.log.bundle_check
     records         every signature and chain of records                        records
     epochs          rebuilt from snapshot and parameters, byte for byte         verifier.log_epoch
-    attestations    signatures, sources, manifests, continuity, proofs          worker, in ranges on all cores
+    attestations    signatures, sources, manifests, continuity, proofs          attestation, on all cores (worker)
 
 Ranges are handed out as they are taken up and nothing of a range is kept but counts and findings, so memory does not
 grow with the length of the log: it grows with the parties, the records, and the releases that were used.  Whom to
