@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 
 from tests import postgres
-from tests.postgres import NONE_FOUND, cluster, programs
+from tests.postgres import Cluster, cluster, programs
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def bin() -> Path:
+def bin(postgresql: Cluster) -> Path:
+    """Of a server that starts here."""
     found = programs()
-    if found is None:
-        pytest.skip(NONE_FOUND)
+    assert found is not None
     return found
 
 
