@@ -46,7 +46,8 @@ class Place:
         """What it takes to prove or check the statement: a turn for each claim and each 256 instruments, begun.
 
         The circuits are not known before they are compiled, which is part of the work; they grow with both."""
-        return len(statement.claims) * -(-len(self._public.universe(statement.universe)) // INSTRUMENTS_A_TURN)
+        universe = self._public.universe(self._public.epoch_record(statement.epoch).universe)
+        return len(statement.claims) * -(-len(universe) // INSTRUMENTS_A_TURN)
 
     def _logged(self, statement: Statement) -> int | None:
         """Where this very statement stands: logged by an earlier attempt that was killed before it could say so."""
