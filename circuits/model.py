@@ -21,7 +21,7 @@ from typing import TypeVar
 import numpy as np
 
 from circuits.choices import Exactly, PositivePart, Quotient, RootUp
-from circuits.circuit import MAX_ROWS, MIN_ROWS
+from circuits.circuit import MAX_EQUATIONS, MAX_ROWS, MIN_ROWS
 from circuits.expr import (
     Block,
     Choice,
@@ -97,6 +97,7 @@ class Model:
         self.link = link
         self.blocks: list[Block] = []
         self.lines: list[Line] = []
+        self._equations = 0
         self.inputs: list[Input] = []
         self.quantities: list[Quantity] = []
         self.coefficients: list[Coef | Row | Matrix] = []
@@ -232,7 +233,7 @@ class Model:
 
     def equal(self, label: str, expr: Expr, index: str = "", why: str = "") -> None:
         """e_s = 0 for every s."""
-        self.lines.append(Line(label, expr, None, index, why))
+        self._line(Line(label, expr, None, index, why))
 
     def nonneg(
         self,
@@ -247,8 +248,15 @@ class Model:
         that no portfolio within it needs more."""
         top = max(0, value_range(expr)[1]) if high is None else high
         slack = self.variable(f"s[{label}]", index, expr.count, 0, top, f"slack of {label}", Exactly(expr))
-        self.lines.append(Line(label, expr, slack, index, why, shown))
+        self._line(Line(label, expr, slack, index, why, shown))
         return slack
+
+    def _line(self, line: Line) -> None:
+        # Counted here, and not when all is compiled: an epoch may ask for a thousand charges on 65,536 instruments.
+        self._equations += line.expr.count
+        if self._equations > MAX_EQUATIONS:
+            raise RuleError("circuit.form", f"more than {MAX_EQUATIONS} equations")
+        self.lines.append(line)
 
     def within(self, label: str, expr: Expr, limit: Coef, why: str = "") -> None:
         """-limit <= e <= limit in two lines, the second over the slack of the first: e is written once."""

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+import tracemalloc
 from dataclasses import fields, replace
 from typing import Any
 
@@ -327,6 +328,19 @@ def test_more_scenarios_than_equations() -> None:
     assert compile_rule("scenario_loss", epoch, Tier.INITIAL).circuit.equations == 2**14
     with pytest.raises(RuleError, match="equations"):
         compile_rule("worst_case", epoch, Tier.INITIAL, venues=1)
+
+
+def test_more_lines_than_equations_are_refused_before_they_take_memory() -> None:
+    """An epoch of 65,536 instruments may have 2,000 charges on size: 100 GB, before its equations were counted."""
+    charges = {f"concentration_{what}_permille.{tag}": 1 for what in ("threshold", "rate") for tag in range(16)}
+    epoch = epoch_from_arrays(np.zeros((2, 2**14), dtype=np.int64), max_lots=9, notional=9, parameters=charges)
+    tracemalloc.start()
+    with pytest.raises(RuleError, match="equations") as caught:
+        compile_rule("portfolio_margin", epoch, Tier.INITIAL, venues=1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert caught.value.code == "circuit.form"
+    assert peak < 16 * 2**20
 
 
 @pytest.mark.parametrize("venues", [-1, 9])
