@@ -24,6 +24,7 @@ from marginseal.log.log import Log
 from marginseal.market.universe import parse_universe
 from marginseal.records.envelope import Envelope, peek
 from marginseal.records.epoch import EpochRecord
+from marginseal.records.keys import Purpose
 from marginseal.records.logged import LogKind
 
 
@@ -170,10 +171,14 @@ class Index:
                 record = peek(EpochRecord, Envelope.decode(entry.payload))
                 self.epochs.setdefault(record.epoch, []).append(Recorded(position, record.time))
             case LogKind.SOURCE_REGISTRY:
-                self.source_registries.setdefault(Envelope.decode(entry.payload).digest, position)
+                envelope = Envelope.decode(entry.payload)
+                envelope.check_type(Purpose.SOURCE_REGISTRY)
+                self.source_registries.setdefault(envelope.digest, position)
                 self.source_registries_all.append(position)
             case LogKind.VENUE_REGISTRY:
-                self.venue_registries.setdefault(Envelope.decode(entry.payload).digest, position)
+                envelope = Envelope.decode(entry.payload)
+                envelope.check_type(Purpose.VENUE_REGISTRY)
+                self.venue_registries.setdefault(envelope.digest, position)
             case LogKind.MANIFEST if entry.account is not None:
                 self.manifests.setdefault(entry.account, []).append(position)
             case LogKind.SOURCE_RELEASE if entry.account is not None:

@@ -20,6 +20,8 @@ from marginseal.records.manifest import Manifest, open_manifest
 from marginseal.records.registry import SourceRegistry
 from verifier.log_entry import says_manifest
 
+_MAX_RELEASE_BYTES = 2**18
+
 
 @dataclass
 class SourceRegistries:
@@ -74,7 +76,7 @@ def take_manifest(
         logged=leaf.time,
         delay_s=delay_s,
         previous=None if previous is None else (previous.manifest, previous.digest),
-        releases=_readable(releases),
+        releases=readable(releases),
         registry=registry,
         ring=ring,
     )
@@ -89,8 +91,10 @@ def in_force(held: Iterable[HeldManifest], cut_time: int, index: int | None) -> 
     return begun[-1] if begun else None
 
 
-def _readable(data: Iterable[bytes]) -> Iterator[Envelope]:
-    """Noise is no release, and keeps none from being found."""
+def readable(data: Iterable[bytes]) -> Iterator[Envelope]:
+    """Noise is no release, and keeps none from being found; nor is what is far larger than one."""
     for one in data:
+        if len(one) > _MAX_RELEASE_BYTES:
+            continue
         with contextlib.suppress(MarginSealError):
             yield Envelope.decode(one)

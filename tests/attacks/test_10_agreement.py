@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from marginseal.errors import InputError
-from marginseal.log.entry import Entry
+from marginseal.log.bundle import Bundle
+from marginseal.log.entry import ATTESTATION, Entry
+from marginseal.log.export import export_bundle
 from marginseal.log.publish import attestation_entry, publish_epoch, publish_manifest, publish_record
 from marginseal.records.envelope import Envelope, peek, sign
 from marginseal.records.epoch import epoch_record
@@ -23,10 +25,26 @@ from marginseal.records.keychange import KeyChange
 from marginseal.records.keys import Role
 from marginseal.records.logged import LogKind
 from marginseal.records.manifest import Manifest, SourceRelease
+from marginseal.records.source import PublishedStatement
 from tests.records.world import key
 from tests.simulator import world as simulator
 from tests.simulator.parties import auditor_says, both_say, venue_says
-from tests.simulator.world import HOUR, OPERATOR, SOURCE_KEYS, SOURCES, UNIVERSE, Fund, World, source_registry
+from tests.simulator.world import (
+    HOUR,
+    OPERATOR,
+    PLEDGES,
+    SOURCE_KEYS,
+    SOURCES,
+    UNIVERSE,
+    Fund,
+    World,
+    policy,
+    setting,
+    source_registry,
+)
+from verifier.log_index import BundleRecords
+from verifier.replay.records import RecordPass
+from verifier.replay.worker import Range, Worker
 
 STAY = SOURCES[:-1]
 STRANGER = key(Role.OPERATOR, "stranger")
@@ -261,3 +279,42 @@ def test_10_a_message_that_is_published_twice(tmp_path: Path, first: bool, lack:
     world.append(attested)
     fund.accept(attested)
     assert both_say(world, fund, tmp_path) == ([], [])
+
+
+@pytest.mark.parametrize("kind", [LogKind.SOURCE_REGISTRY, LogKind.VENUE_REGISTRY])
+def test_10_a_release_that_is_logged_as_a_registry(world: World, fund: Fund, tmp_path: Path, kind: LogKind) -> None:
+    """An auditor passes over registries among what an attestation depends on: this is none."""
+    fund.attest()
+    world.now += 60
+    freed = fund.release("venue-b")
+    publish_record(world.log, kind, freed, now=world.now)
+    fund.attest(pledges={**PLEDGES, "venue-b": 0}, releases=[freed])
+    assert both_say(world, fund, tmp_path) == ([], ["envelope.type"])
+
+
+def test_10_what_is_no_message_beside_the_attestation_before(world: World, fund: Fund, tmp_path: Path) -> None:
+    """An auditor's process that did not judge that one reads again what its sources said, and passes over the rest."""
+    attested = fund.attest(log=False)
+    noise = [PublishedStatement(fund.manifest, b"%d" % i).encode() for i in range(8)]
+    attested = replace(attested, objects=(*attested.objects, *noise))
+    before = world.append(attested)
+    fund.accept(attested)
+    world.now += 60
+    fund.attest()
+    assert venue_says(world, fund) == []
+    assert judged_alone(world, tmp_path, world.log.size() - 1, before) == []
+
+
+def judged_alone(world: World, folder: Path, index: int, before: int) -> list[str]:
+    """What a process of the auditor says that has seen no other attestation."""
+    world.log.checkpoint(now=world.now)
+    export_bundle(world.log, folder / "alone")
+    bundle, trust = Bundle(folder / "alone"), policy().trust
+    records = BundleRecords(bundle)
+    reads = RecordPass(records, trust)
+    for position, entry in records.items(0, records.size()):
+        if entry.kind != ATTESTATION:
+            assert list(reads.note(position, entry)) == []
+    assert list(reads.judge()) == []
+    part = Range(index, index + 1, ((index, before),))
+    return [f.code for f in Worker(bundle, trust, reads.known, setting()).judge(part).findings]

@@ -27,13 +27,14 @@ from marginseal.log.entry import ATTESTATION
 from marginseal.market.epoch import RiskEpoch
 from marginseal.records.attestation import Attestation
 from marginseal.records.continuity import continuity_faults
-from marginseal.records.envelope import Envelope, peek
+from marginseal.records.envelope import Envelope
 from marginseal.records.evidence import Told, sequence_faults
 from marginseal.records.keys import PublicKey, Role
 from marginseal.records.logged import LogKind
 from marginseal.records.registry import VenueRegistry
-from marginseal.records.source import PublishedStatement, SourceStatement, by_message
+from marginseal.records.source import PublishedStatement
 from marginseal.records.statement import Statement
+from verifier import log_attached
 from verifier.batch import Item
 from verifier.claims import compile_claims
 from verifier.decision.accepted import Accepted
@@ -185,9 +186,7 @@ def _sequence_faults(case: Case, before: _Link) -> Iterator[MarginSealError]:
     """How what sources signed for the newest follows what they signed for the one before it."""
 
     def told(messages: Iterable[bytes]) -> Callable[[bytes], Told | None]:
-        published = by_message(map(PublishedStatement.decode, messages))
-        said = {digest: Told.of(peek(SourceStatement, p.message)) for digest, p in published.items()}
-        return said.get
+        return dict(log_attached.told(map(PublishedStatement.decode, messages))).get
 
     dossier = case.dossier
     yield from sequence_faults(case.statement, before.statement, told(dossier.messages), told(dossier.messages_before))

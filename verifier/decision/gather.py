@@ -7,24 +7,37 @@ What the account itself hands over (the opening of the venue's pledge) comes in 
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import chain
 
 from marginseal.errors import InputError, MarginSealError
 from marginseal.log.checkpoint import Checkpoint
-from marginseal.log.entry import Entry
+from marginseal.log.entry import Book, Entry
 from marginseal.log.log import Log
 from marginseal.log.receipt import Receipt
 from marginseal.records.attestation import Attestation
-from marginseal.records.source import PublishedStatement
+from marginseal.records.envelope import Envelope, peek
+from marginseal.records.manifest import Manifest, SourceRelease
+from marginseal.records.source import by_message
 from marginseal.records.statement import Statement
+from verifier import log_attached
 from verifier.decision.accepted import Accepted
 from verifier.decision.dossier import Dossier, LoggedEpoch, LoggedRecord
 from verifier.log_epoch import epoch_objects
 from verifier.log_index import Index, Position, Reading
+from verifier.log_manifest import readable
 
-_MAX_PUBLISHED = 2**18
+_MAX_RELEASES = 2**26
+"""Bytes of what sources signed to let the books of one manifest go: one of them takes some hundred."""
+
+
+def _books(manifest: bytes) -> set[Book]:
+    """Of what is logged as a manifest; noise has none."""
+    with contextlib.suppress(MarginSealError):
+        return set(peek(Manifest, Envelope.decode(manifest)).books)
+    return set()
 
 
 def newest_of(log: Log, account: str, *, now: int, max_age_s: int = 0) -> tuple[bytes, bytes]:
@@ -56,7 +69,6 @@ def gather(
     links = list(found.chain(chain_limit, accepted))
     named = [Attestation.decode(link.envelope).statement for link in links]
     universe = found.index.universes.get(statement.universe)
-    published = tuple(found.published(entry, statement))
     return Dossier(
         attestation=entry.payload,
         epoch=reading.object(statement.epoch),
@@ -64,7 +76,7 @@ def gather(
         source_registry=found.named(found.index.source_registries, statement.source_registry, "source registry"),
         venue_registry=found.named(found.index.venue_registries, statement.venue_registry, "venue registry"),
         manifests=tuple(found.manifest(at) for at in found.index.manifests.get(account, ()) if at.index < found.size),
-        messages=published,
+        messages=found.published(entry, statement),
         receipt=reading.receipt(found.at, note),
         head=head,
         consistency=reading.consistency(seen.size, found.size)
@@ -85,8 +97,8 @@ def gather(
             for digest in dict.fromkeys(s.venue_registry for s in named)
             if digest != statement.venue_registry
         ),
-        messages_before=tuple(found.published_before()) if links else (),
-        releases=tuple(found.releases(entry, statement)),
+        messages_before=found.published_before() if links else (),
+        releases=found.releases(entry, statement),
         universe=None if universe is None else reading.entry(universe.index)[1].payload,
     )
 
@@ -134,10 +146,37 @@ class _Gathering:
 
     def manifest(self, at: Position) -> LoggedRecord:
         """With the sources' releases that the log had before it, and those that came with it."""
+        entry = self._reading.entry(at.index)[1]
+        gone = self._gone(at, entry)
+        return self.logged(at, tuple(self._source_releases(at, entry, gone)) if gone else ())
+
+    def _gone(self, at: Position, entry: Entry) -> set[Book]:
+        """The books of any manifest before this one that are not in it: whichever of them it follows, what it left out
+        is among these."""
+        books = set[Book]()
+        for earlier in self.index.manifests.get(self._account, ()):
+            if earlier.index < at.index:
+                books |= _books(self._reading.entry(earlier.index)[1].payload)
+        return books - _books(entry.payload)
+
+    def _source_releases(self, at: Position, entry: Entry, gone: set[Book]) -> Iterator[bytes]:
+        """Read one by one, and no other kept: an entry may name thousands of objects, each of 256 MiB."""
         before = [x for x in self.index.source_releases.get(self._account, ()) if x.index < at.index]
-        logged = [self._reading.entry(x.index)[1].payload for x in before]
-        attached = [self._reading.object(digest) for digest in self._reading.entry(at.index)[1].dependencies]
-        return self.logged(at, (*attached, *logged))
+        objects = (self._reading.object(digest) for digest in entry.dependencies)
+        records = (self._reading.entry(x.index)[1].payload for x in before)
+        seen, size = set[bytes](), 0
+        for envelope in readable(chain(objects, records)):
+            with contextlib.suppress(MarginSealError):
+                claimed = peek(SourceRelease, envelope)
+                if claimed.account != self._account or (claimed.source, claimed.book) not in gone:
+                    continue
+                data = envelope.encode()
+                if envelope.digest not in seen:
+                    seen.add(envelope.digest)
+                    size += len(data)
+                    yield data
+            if size > _MAX_RELEASES:
+                raise InputError("gather.releases", "the log holds more releases of one account than a venue reads")
 
     def chain(self, limit: int, accepted: Accepted | None) -> Iterator[LoggedRecord]:
         """The attestations before the newest that decide verifies, oldest first."""
@@ -148,34 +187,20 @@ class _Gathering:
             if at is None or at >= self.at:
                 raise InputError("gather.unknown", "the log's chain of the account has a gap")
             entry = self._reading.entry(at)[1]
-            releases = tuple(self.releases(entry, Attestation.decode(entry.payload).statement))
+            releases = self.releases(entry, Attestation.decode(entry.payload).statement)
             yield LoggedRecord(entry.payload, self._reading.receipt(at, self._note), releases)
 
-    def published(self, entry: Entry, statement: Statement) -> Iterator[bytes]:
-        wanted = {e.message_digest for e in statement.sources}
-        for data in self._small(entry, statement):
-            try:
-                found = PublishedStatement.decode(data)
-            except MarginSealError:
-                continue
-            if found.message.digest in wanted:
-                yield data
+    def published(self, entry: Entry, statement: Statement) -> tuple[bytes, ...]:
+        """Of several publications of one message the one that counts, so that they are no more than the sources."""
+        found = by_message(log_attached.published(self._reading, entry, statement))
+        return tuple(one.encode() for one in found.values())
 
-    def published_before(self) -> Iterator[bytes]:
+    def published_before(self) -> tuple[bytes, ...]:
         at = self._reading.attestation(self._account, self.statement.sequence - 1)
-        if at is not None:
-            entry = self._reading.entry(at)[1]
-            yield from self.published(entry, Attestation.decode(entry.payload).statement)
+        if at is None:
+            return ()
+        entry = self._reading.entry(at)[1]
+        return self.published(entry, Attestation.decode(entry.payload).statement)
 
-    def releases(self, entry: Entry, statement: Statement) -> Iterator[bytes]:
-        wanted = {release.digest for release in statement.releases}
-        for data in self._small(entry, statement) if wanted else ():
-            if hashlib.sha256(data).digest() in wanted:
-                yield data
-
-    def _small(self, entry: Entry, statement: Statement) -> Iterator[bytes]:
-        """What an attestation depends on but its epoch, as far as it can be a statement or a release."""
-        for digest in entry.dependencies:
-            data = b"" if digest == statement.epoch else self._reading.object(digest)
-            if 0 < len(data) <= _MAX_PUBLISHED:
-                yield data
+    def releases(self, entry: Entry, statement: Statement) -> tuple[bytes, ...]:
+        return tuple(log_attached.releases(self._reading, entry, statement))

@@ -8,7 +8,6 @@ All that is wrong is noted; the proofs are returned, for a batch (`worker`).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -22,7 +21,7 @@ from marginseal.records.acceptance import SourceEvidence, check_sources
 from marginseal.records.attestation import Attestation
 from marginseal.records.continuity import PledgeRelease, continuity_faults
 from marginseal.records.envelope import Envelope, peek
-from marginseal.records.evidence import sequence_faults
+from marginseal.records.evidence import Told, sequence_faults
 from marginseal.records.registry import VenueRegistry
 from marginseal.records.source import by_message
 from marginseal.records.statement import Continuity, Statement
@@ -153,7 +152,7 @@ class Judgement:
             registry_digest=statement.source_registry,
             manifest=manifest.manifest,
             manifest_digest=manifest.digest,
-            published=by_message(held.published(self._entry)),
+            published=by_message(held.published(self._entry, statement)),
             n=compiled.circuit.n,
             tiles=compiled.circuit.tiles,
             ring=held.known.ring,
@@ -162,20 +161,15 @@ class Judgement:
         setting = self._setting
         facts = check_sources(statement, evidence, srs=setting.srs, curve=setting.curve)
         for entry, said in zip(statement.sources, facts.messages, strict=True):
-            held.note(entry.message_digest, said)
+            held.note(entry.message_digest, Told.of(said))
         self._source_sequences(statement)
 
     def _source_sequences(self, statement: Statement) -> None:
         held, previous, index = self._held, self._previous, self._position.index
         if previous is None:
             return
-        faults = sequence_faults(
-            statement,
-            held.statement(previous),
-            lambda digest: held.message(digest, index),
-            lambda digest: held.message(digest, previous),
-        )
-        for fault in faults:
+        before = held.statement(previous)
+        for fault in sequence_faults(statement, before, held.messages(index), held.messages(previous)):
             self._found(fault)
 
     def _continuity(self, statement: Statement, venues: VenueRegistry | None) -> None:
@@ -210,14 +204,10 @@ class Judgement:
             self._found(fault)
 
     def _releases(self, statement: Statement, registry: VenueRegistry) -> dict[bytes, Envelope]:
-        wanted = {release.digest for release in statement.releases}
         found: dict[bytes, Envelope] = {}
-        if not wanted:
-            return found
-        for data in self._held.attached(self._entry):
-            if hashlib.sha256(data).digest() in wanted:
-                envelope = Envelope.decode(data)
-                release = peek(PledgeRelease, envelope)
-                found[envelope.digest] = envelope
-                self._out.released.append((release.venue, release.account, release.nonce, envelope.digest))
+        for data in self._held.releases(self._entry, statement):
+            envelope = Envelope.decode(data)
+            release = peek(PledgeRelease, envelope)
+            found[envelope.digest] = envelope
+            self._out.released.append((release.venue, release.account, release.nonce, envelope.digest))
         return found

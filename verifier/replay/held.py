@@ -10,20 +10,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Hashable, Iterator
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from circuits.compile import Compiled
 from circuits.model import rows_for
-from marginseal.errors import MarginSealError, PolicyError
+from marginseal.errors import PolicyError
 from marginseal.log.entry import Entry
 from marginseal.market.epoch import RiskEpoch
 from marginseal.market.universe import Universe
 from marginseal.records.attestation import Attestation, RuleRef
-from marginseal.records.envelope import Envelope, Record, peek
+from marginseal.records.envelope import Envelope, Record
 from marginseal.records.evidence import Told
 from marginseal.records.registry import SourceRegistry, VenueRegistry
-from marginseal.records.source import PublishedStatement, SourceStatement
+from marginseal.records.source import PublishedStatement
 from marginseal.records.statement import Claim, Statement
+from verifier import log_attached
 from verifier.claims import check_claim, compile_claim, link_of
 from verifier.log_epoch import open_epoch, open_universe
 from verifier.log_index import Named, Records
@@ -32,7 +33,6 @@ from verifier.replay.records import Known, Published
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)
-MAX_PUBLISHED = 2**18
 _EPOCHS, _CIRCUITS, _RECORDS, _STATEMENTS, _MESSAGES = 4, 8, 256, 256, 4096
 
 
@@ -42,6 +42,12 @@ class Kept:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._kept: dict[Hashable, object] = {}
+
+    def __contains__(self, name: Hashable) -> bool:
+        return name in self._kept
+
+    def __getitem__(self, name: Hashable) -> Any:
+        return self._kept[name]
 
     def get(self, name: Hashable, make: Callable[[], T]) -> T:
         found: T = self._kept.pop(name) if name in self._kept else make()  # type: ignore[assignment]
@@ -108,34 +114,31 @@ class Held:
             index, lambda: made or Attestation.decode(self._records.entry(index)[1].payload).statement
         )
 
-    def message(self, digest: bytes, index: int) -> Told | None:
-        """What the message with this digest says, of those that entry `index` depends on."""
+    def messages(self, index: int) -> Callable[[bytes], Told | None]:
+        """What messages say, by digest, of those that the attestation at an entry came with: read at most once."""
+        read: list[dict[bytes, Told]] = []
 
-        def load() -> Told | None:
-            for one in self.published(self._records.entry(index)[1]):
-                self.note(one.message.digest, peek(SourceStatement, one.message))
-            return self._messages.get(digest, lambda: None)
+        def told(digest: bytes) -> Told | None:
+            if digest in self._messages:
+                kept: Told = self._messages[digest]
+                return kept
+            if not read:
+                came = self.published(self._records.entry(index)[1], self.statement(index))
+                read.append(dict(log_attached.told(came)))
+            return read[0].get(digest)
 
-        return self._messages.get(digest, load) or self._messages.get(digest, lambda: None)
+        return told
 
-    def note(self, digest: bytes, said: SourceStatement) -> None:
+    def note(self, digest: bytes, said: Told) -> None:
         """Keep what a message says for its successor."""
-        self._messages.get(digest, lambda: Told.of(said))
+        self._messages.get(digest, lambda: said)
 
-    def published(self, entry: Entry) -> Iterator[PublishedStatement]:
-        for data in self.attached(entry):
-            try:
-                yield PublishedStatement.decode(data)
-            except MarginSealError:
-                continue
+    def published(self, entry: Entry, statement: Statement) -> Iterator[PublishedStatement]:
+        """What came with an attestation; records that attestations share are not read for each."""
+        return log_attached.published(self._records, entry, statement, known=self._common)
 
-    def attached(self, entry: Entry) -> Iterator[bytes]:
-        """The small objects that an entry depends on and that are no record of many: statements and releases."""
-        for digest in entry.dependencies:
-            if digest not in self._by_digest and digest not in self._common:
-                data = self._records.object(digest)
-                if len(data) <= MAX_PUBLISHED:
-                    yield data
+    def releases(self, entry: Entry, statement: Statement) -> Iterator[bytes]:
+        return log_attached.releases(self._records, entry, statement)
 
     @cached_property
     def _common(self) -> set[bytes]:
