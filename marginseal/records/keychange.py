@@ -171,8 +171,9 @@ class KeyRing:
     def apply(self, envelope: Envelope, *, logged: int) -> KeyRing:
         """The ring after a signed change or revocation that the log took at `logged` (unix seconds).
 
-        A change takes effect no earlier than it was logged.  A key revokes itself from the logging on; only another
-        operator dates a revocation back, or a holder could disown what it signed.  What the key signed for since that
+        A change takes effect once the second in which it was logged is over, and a key revokes itself from then on: of
+        what the log took in that second nobody can tell by its time whether it came before, and a holder could disown
+        what it signed.  Only another operator dates a revocation back.  What the key signed for since that
         date falls with it: the successors that it alone had named.
         DecodeError; ProofRejected signature.threshold; PolicyError keys.backdated, .reused, .overlap."""
         operators = self.in_force(self.operators, logged)
@@ -201,10 +202,11 @@ class KeyRing:
             raise PolicyError("keys.backdated", "a key change takes effect no earlier than it is logged")
         if any(key.raw == change.new.raw for key in self.tenures):
             raise PolicyError("keys.reused", "a key has one holder and one role, once")
-        if any(t.key != change.old and t.meets(change.effective) for t in self._kin(change.old)):
+        effective = max(change.effective, logged + 1)
+        if any(t.key != change.old and t.meets(effective) for t in self._kin(change.old)):
             raise PolicyError("keys.overlap", f"{change.holder} would have two {change.new.role} keys at once")
-        old = replace(old, end=change.effective if old.end is None else min(old.end, change.effective))
-        new = Tenure(change.new, change.effective, None, change.old, logged, by)
+        old = replace(old, end=effective if old.end is None else min(old.end, effective))
+        new = Tenure(change.new, effective, None, change.old, logged, by)
         return replace(self, tenures=self.tenures | {old.key: old, new.key: new})
 
     def _kin(self, key: PublicKey) -> list[Tenure]:
@@ -218,7 +220,7 @@ class KeyRing:
         signers = envelope.verify(Purpose.KEY_REVOCATION, [revocation.key, *operators])
         moment = revocation.revoked
         if all(key == revocation.key for key in signers):
-            moment = max(moment, logged)
+            moment = max(moment, logged + 1)
         tenures = dict(self.tenures)
         old = tenures.get(revocation.key, Tenure(revocation.key))
         end = moment if old.end is None else min(old.end, moment)

@@ -21,7 +21,7 @@ from marginseal.log.export import export_bundle
 from marginseal.log.publish import attestation_entry, publish_epoch, publish_manifest, publish_record
 from marginseal.records.envelope import Envelope, peek, sign
 from marginseal.records.epoch import epoch_record
-from marginseal.records.keychange import KeyChange
+from marginseal.records.keychange import KeyChange, KeyRevocation
 from marginseal.records.keys import Role
 from marginseal.records.logged import LogKind
 from marginseal.records.manifest import Manifest, SourceRelease
@@ -36,6 +36,7 @@ from tests.simulator.world import (
     SOURCE_KEYS,
     SOURCES,
     UNIVERSE,
+    VENUE_KEYS,
     Fund,
     World,
     policy,
@@ -290,6 +291,25 @@ def test_10_a_release_that_is_logged_as_a_registry(world: World, fund: Fund, tmp
     publish_record(world.log, kind, freed, now=world.now)
     fund.attest(pledges={**PLEDGES, "venue-b": 0}, releases=[freed])
     assert both_say(world, fund, tmp_path) == ([], ["envelope.type"])
+
+
+@pytest.mark.parametrize("change", [False, True], ids=["revoked", "replaced"])
+def test_10_a_venue_that_ends_its_key_as_soon_as_it_sees_its_release_used(
+    world: World, fund: Fund, tmp_path: Path, change: bool
+) -> None:
+    """In the same second: the account it let go would be refused for good."""
+    fund.attest()
+    world.now += 60
+    freed = fund.release("venue-b")
+    fund.attest(pledges={**PLEDGES, "venue-b": 0}, releases=[freed])
+    mine, new = VENUE_KEYS["venue-b"], key(Role.VENUE, "the next")
+    if change:
+        record = sign(KeyChange("venue-b", mine.public, new.public, world.now), [mine, new])
+        publish_record(world.log, LogKind.KEY_CHANGE, record, now=world.now)
+    else:
+        record = sign(KeyRevocation("venue-b", mine.public, world.now), [mine])
+        publish_record(world.log, LogKind.KEY_REVOCATION, record, now=world.now)
+    assert both_say(world, fund, tmp_path) == ([], [])
 
 
 def test_10_what_is_no_message_beside_the_attestation_before(world: World, fund: Fund, tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ ROUNDS = 2
 HISTORIES: list[tuple[int, set[str], set[str]]] = [
     (1046, {"decide.epoch-expired"}, {"oracle.snapshot", "replay.epoch-expired", "replay.expired"}),
     (1065, {"claim.unit"}, {"claim.unit", "envelope.type", "signature.threshold"}),
-    (1077, {"accept.conflict", "manifest.book-gone"}, {"manifest.book-gone", "replay.registry-version"}),
-    (1084, {"decide.epoch-newer", "keys.not-in-force"}, {"replay.epoch-newer", "manifest.succession"}),
+    (1077, {"accept.conflict", "manifest.book-gone"}, {"manifest.book-gone"}),
+    (2002, {"manifest.book-gone"}, {"replay.registry-version"}),
+    (1084, {"decide.epoch-newer"}, {"replay.epoch-newer", "manifest.succession"}),
     (1017, {"decide.snapshot"}, {"replay.reports", "manifest.entry"}),
     (1021, {"gather json.malformed"}, {"json.malformed", "epoch-record.rebuild"}),
     (1066, {"log.leaf"}, {"replay.entry", "replay.kind"}),

@@ -329,7 +329,7 @@ def test_changes_are_of_keys_that_are_there() -> None:
 
 
 def test_a_key_is_revoked_by_its_holder_or_the_operator() -> None:
-    for signers, at in (((OLD,), 1000), ((OPERATOR,), 500)):
+    for signers, at in (((OLD,), 1001), ((OPERATOR,), 500), ((OPERATOR,), 1000)):
         ring = revoked(signers=signers, at=at)
         assert holder(ring, at - 1) == OLD.public
         assert holder(ring, at) is None
@@ -337,12 +337,15 @@ def test_a_key_is_revoked_by_its_holder_or_the_operator() -> None:
 
 
 def test_a_holder_cannot_disown_what_it_signed() -> None:
+    """Nor what it signed in the very second in which the log took the end of its key, by either record."""
     ring = revoked(signers=(OLD,), at=5)
-    assert [holder(ring, t) for t in (999, 1000)] == [OLD.public, None]
+    assert [holder(ring, t) for t in (1000, 1001)] == [OLD.public, None]
+    ring = changed(signers=(OLD, NEXT), effective=1000)
+    assert [holder(ring, t) for t in (1000, 1001)] == [OLD.public, NEXT.public]
     # Nor an operator its own key, by itself.
     record = sign(KeyRevocation("risk", OPERATOR.public, 5), [OPERATOR])
     own = RING.apply(record, logged=1000)
-    assert [own.in_force([OPERATOR.public], t) for t in (999, 1000)] == [(OPERATOR.public,), ()]
+    assert [own.in_force([OPERATOR.public], t) for t in (1000, 1001)] == [(OPERATOR.public,), ()]
 
 
 def test_a_key_that_follows_one_made_up_disowns_nothing() -> None:
@@ -351,8 +354,8 @@ def test_a_key_that_follows_one_made_up_disowns_nothing() -> None:
     assert [holder(late, t) for t in (0, 999, 4999, 5000)] == [OLD.public] * 4
     assert [late.in_force([STRANGER.public], t) for t in (4999, 5000)] == [(STRANGER.public,), (OLD.public,)]
     # It ends as ever, also before that moment; and what falls with the stranger is what was to come.
-    for over in (revoked(late, signers=(OLD,), at=1000), revoked(late, signers=(OPERATOR,), at=1000)):
-        assert [holder(over, t) for t in (999, 1000, 5000)] == [OLD.public, None, None]
+    for over in (revoked(late, signers=(OLD,), at=1001), revoked(late, signers=(OPERATOR,), at=1001)):
+        assert [holder(over, t) for t in (1000, 1001, 5000)] == [OLD.public, None, None]
     fallen = revoked(late, signers=(OPERATOR,), at=900, who=STRANGER)
     assert [holder(fallen, t) for t in (999, 5000)] == [OLD.public, None]
 
@@ -376,12 +379,12 @@ def test_a_revocation_dated_back_undoes_what_the_key_signed_for() -> None:
     third = key(Role.SOURCE, "third")
     stolen = changed(signers=(OLD, NEXT), logged=1000, effective=1000)
     stolen = changed(stolen, signers=(NEXT, third), logged=1100, old=NEXT.public, new=third.public, effective=1100)
-    assert holder(stolen, 1100) == third.public
+    assert holder(stolen, 1101) == third.public
     over = revoked(stolen, signers=(OPERATOR,), at=900, logged=1200)
     assert [holder(over, t) for t in (899, 900, 1000, 1100, 5000)] == [OLD.public, None, None, None, None]
     # What an operator signed for too stands, and what the key signed before that date.
     both = changed(signers=(OLD, OPERATOR, NEXT), logged=1000, effective=1000)
-    assert holder(revoked(both, signers=(OPERATOR,), at=900, logged=1200), 1000) == NEXT.public
+    assert holder(revoked(both, signers=(OPERATOR,), at=900, logged=1200), 1001) == NEXT.public
     assert holder(revoked(changed(signers=(OLD, NEXT)), signers=(OPERATOR,), at=1001, logged=1200), 2000) == NEXT.public
 
 
@@ -414,8 +417,8 @@ def test_an_accounts_next_record_is_signed_by_the_key_in_force() -> None:
     def opened(signer: Any, logged: int) -> object:
         return open_account(sign(moved, [signer, NEW_KEY]), previous=RECORD, ring=ring, logged=logged)
 
-    assert opened(OWNER, 499) == opened(heir, 500) == moved
-    assert refusal(lambda: opened(OWNER, 500)) == refusal(lambda: opened(heir, 499)) == "keys.not-in-force"
+    assert opened(OWNER, 500) == opened(heir, 501) == moved
+    assert refusal(lambda: opened(OWNER, 501)) == refusal(lambda: opened(heir, 500)) == "keys.not-in-force"
 
 
 def test_key_records_round_trip() -> None:

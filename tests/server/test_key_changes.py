@@ -91,6 +91,7 @@ def change(s: Site, old: SigningKey, new: SigningKey, by: SigningKey) -> None:
     at = int(time.time()) + 1
     with s.office() as desk:
         desk.publish_key_record(sign(KeyChange("holder", old.public, new.public, at), [new, by]))
+    at = max(at, int(time.time()) + 1)  # the second in which it was logged has to be over
     while int(time.time()) < at:
         time.sleep(0.05)
 

@@ -57,10 +57,12 @@ def a_key_is_revoked(h: History) -> None:
     """By itself, an operator, another or nobody; now, dated back or ahead; its holder goes on as if nothing were."""
     old = h.anybody()
     h.log(LogKind.KEY_REVOCATION, sign(KeyRevocation("x", old.public, _moment(h)), _signers(h, old)))
+    h.on(1)
 
 
 def _change(h: History, old: SigningKey, new: SigningKey, signers: list[SigningKey], at: int) -> None:
     h.log(LogKind.KEY_CHANGE, sign(KeyChange("x", old.public, new.public, at), signers))
+    h.on(1)  # what is changed now counts from the next second on
 
 
 @mutation
@@ -78,10 +80,11 @@ def a_key_is_changed(h: History) -> None:
 def a_key_is_changed_as_it_should_be(h: History) -> None:
     old = h.anybody()
     new = key(old.role, f"next {h.rng.random()}")
-    _change(h, old, new, [old, new], h.world.now)
+    now = h.world.now
+    _change(h, old, new, [old, new], now)
     if old.role == Role.ORACLE:
-        record = sign(KeyChange("x", old.public, new.public, h.world.now), [old, new])
-        h.world.oracle_ring = h.world.oracle_ring.apply(record, logged=h.world.now)
+        record = sign(KeyChange("x", old.public, new.public, now), [old, new])
+        h.world.oracle_ring = h.world.oracle_ring.apply(record, logged=now)
     h.take(old, new)
 
 
