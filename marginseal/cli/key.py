@@ -15,7 +15,7 @@ import typer
 
 from marginseal.cli.desk import PASSPHRASE_VARIABLE, Desk
 from marginseal.cli.output import AsJson, emit, utc
-from marginseal.cli.serve import ConfigFile, DataFolder, service_config
+from marginseal.cli.serve import ConfigFile, DataFolder, service_config, service_named
 from marginseal.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ Role_ = Annotated[str | None, typer.Option("--role", help="With the 64 hexadecim
 Operator = Annotated[Path | None, typer.Option(help="Key file of a risk operator, who signs too.")]
 Out = Annotated[Path, typer.Option(help="Where the record goes.")]
 KEY_HELP = "A key file, or the 64 hexadecimal digits of a key that is lost."
+MAX_BEHIND_S = 60
 LEAD_S = 3600  # by default a change takes effect so long after it is made: time to have it logged
 
 
@@ -52,11 +53,13 @@ def change(
     from marginseal.records.keys import SigningKey
 
     public, known = _key(old, role)
-    if not new.exists():
-        write_key(new, SigningKey(public.role, secrets.token_bytes(32)), _passphrase(new))
-    successor = _read(new)
+    signers, there = _signers(known, operator), new.exists()
+    successor = _read(new) if there else SigningKey(public.role, secrets.token_bytes(32))
     record = KeyChange(holder, public, successor.public, int(time.time()) + LEAD_S if at is None else at)
-    _write(sign(record, [successor, *_signers(known, operator)]), out)
+    signed = sign(record, [successor, *signers])
+    if not there:  # now that nothing else can be wrong
+        write_key(new, successor, _passphrase(new))
+    _write(signed, out)
     body = {"holder": holder, "new": successor.public.raw.hex(), "effective": record.effective, "file": str(out)}
     emit(body, as_json, lambda b: print(f"{holder}: {b['new']} from {utc(b['effective'])} -> {b['file']}"))
 
@@ -76,7 +79,10 @@ def revoke(
     from marginseal.records.keychange import KeyRevocation
 
     public, known = _key(key, role)
-    record = KeyRevocation(holder, public, int(time.time()) if at is None else at)
+    now = int(time.time())
+    if operator is None and at is not None and at < now - MAX_BEHIND_S:
+        raise InputError("key.backdated", "only an operator dates a revocation back: --operator")
+    record = KeyRevocation(holder, public, now if at is None else at)
     _write(sign(record, _signers(known, operator)), out)
     body = {"holder": holder, "key": public.raw.hex(), "revoked": record.revoked, "file": str(out)}
     emit(body, as_json, lambda b: print(f"{holder}: {b['key']} ends at {utc(b['revoked'])} -> {b['file']}"))
@@ -99,6 +105,8 @@ def publish(
     envelope = Envelope.decode(read_bytes(record, limit=2**16, what="key record"))
     if desk is not None:
         _log(Desk(desk), envelope)
+    elif data is None and config is None and not service_named():
+        raise InputError("key.publish", "name the log: --desk for a desk's own, --data or --config for a service's")
     else:
         with office_of(service_config(data, config), key) as office:
             office.publish_key_record(envelope)
@@ -121,12 +129,13 @@ def _log(desk: Desk, record: Envelope) -> None:
 
 
 def _key(text: str, role: str | None) -> tuple[PublicKey, SigningKey | None]:
-    """The public half, and the key itself if it is at hand."""
-    if Path(text).exists():
+    """The public half, and the key itself if it is at hand.  InputError key.role, file.*"""
+    from marginseal.cli.office import public_key
+    from marginseal.records.document import parse_hex
+
+    if parse_hex(text, 32) is None:
         found = _read(Path(text))
         return found.public, found
-    from marginseal.cli.office import public_key
-
     if role is None:
         raise InputError("key.role", "a key that is not in a file needs its --role")
     return public_key(role, text), None

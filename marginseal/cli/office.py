@@ -60,7 +60,7 @@ def _envelope(path: Path) -> Envelope:
 
 
 def public_key(role: str, text: str) -> PublicKey:
-    """From 64 hexadecimal digits, or from the public half that a key file names.  InputError key.public."""
+    """From 64 hexadecimal digits, or from the public half that a key file names.  InputError key.public, file.*"""
     from marginseal.files import read_json
     from marginseal.records.document import parse_hex
     from marginseal.records.keys import PublicKey, Role
@@ -68,8 +68,8 @@ def public_key(role: str, text: str) -> PublicKey:
     if role not in [r.value for r in Role]:
         raise InputError("party.kind", "a party is one of account, source, venue, operator")
     raw = parse_hex(text, 32)
-    if raw is None and Path(text).exists():
-        top = read_json(Path(text), what="key file", limit=2**16)
+    if raw is None:
+        top = read_json(Path(text), what="64 hexadecimal digits, or a key file", limit=2**16)
         raw = parse_hex(top.get("public"), 32) if isinstance(top, dict) and top.get("role") == role else None
     if raw is None:
         raise InputError("key.public", f"neither 64 hexadecimal digits nor the file of a {role} key")

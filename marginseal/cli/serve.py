@@ -40,13 +40,20 @@ def serve(
         run(made)
 
 
-def service_config(data: Path | None, config: Path | None) -> Config:
-    """The configuration; `data` over the file's folder.  InputError config.*, serve.data."""
+def service_named() -> bool:
+    """Whether the environment names a service."""
     import os
 
-    from server.config import ENV_FILE, load
+    from server.config import ENV_FILE
 
-    if data is None and config is None and ENV_FILE not in os.environ and "MARGINSEAL_DATA_DIR" not in os.environ:
+    return ENV_FILE in os.environ or "MARGINSEAL_DATA_DIR" in os.environ
+
+
+def service_config(data: Path | None, config: Path | None) -> Config:
+    """The configuration; `data` over the file's folder.  InputError config.*, serve.data."""
+    from server.config import load
+
+    if data is None and config is None and not service_named():
         raise InputError("serve.data", "name the service's folder with --data, or a configuration with --config")
     return load(config) if data is None else load(config, data_dir=data.absolute())
 

@@ -38,6 +38,30 @@ def test_a_lost_key_needs_an_operator(run: Run, desk: Path) -> None:
     assert peek(KeyRevocation, Envelope.decode(out.read_bytes())).key.raw.hex() == lost
 
 
+def test_a_change_that_is_refused_leaves_no_key(run: Run, desk: Path) -> None:
+    old, new = desk / "keys" / "source-custodian.json", desk / "keys" / "new.json"
+    lost = json.loads(old.read_text())["public"]
+    for wrong in (
+        (lost, new, "--holder", "custodian", "--role", "source"),  # nobody signs
+        (old, new, "--holder", ""),
+        (old, new, "--holder", "custodian", "--operator", desk / "keys" / "nobody.json"),
+    ):
+        assert run("key", "change", *wrong, "--out", desk / "change.json").status in (3, 4)
+        assert not new.exists()
+        assert not (desk / "change.json").exists()
+    missing = run("key", "change", desk / "keys" / "typo.json", new, "--holder", "custodian")
+    assert "[file.missing]" in missing.err
+
+
+def test_only_an_operator_dates_a_revocation_back(run: Run, desk: Path) -> None:
+    key, out = desk / "keys" / "source-custodian.json", desk / "gone.json"
+    dated = ("key", "revoke", key, "--holder", "custodian", "--at", 5, "--out", out)
+    assert "[key.backdated]" in run(*dated).err
+    assert not out.exists()
+    assert run(*dated, "--operator", desk / "keys" / "operator.json").status == 0
+    assert "[key.publish]" in run("key", "publish", out).err  # into which log?
+
+
 def test_a_venue_goes_by_what_was_published(run: Run, logged: Path) -> None:  # noqa: F811
     """The prover's key, revoked by the operator as of before the attestation."""
     run("log", "policy", "venue-a", cwd=logged)
