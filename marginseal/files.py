@@ -72,6 +72,14 @@ def read_json(path: Path, *, what: str, limit: int = MAX_JSON_BYTES) -> Any:
     return parse_json(read_bytes(path, limit=limit, what=what), what=f"{what} {path.name}")
 
 
+def make_folder(path: Path, *, mode: int = 0o777) -> None:
+    """The folder with those above it, if they are not there.  InputError file.unwritable."""
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=mode)
+    except OSError as e:
+        raise InputError("file.unwritable", f"cannot make the folder {path}: {e.strerror}") from None
+
+
 def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
     """Write beside the target, sync, rename, sync the folder: there is the old file or the new one, never half of it,
     and on return the new one survives a loss of power.

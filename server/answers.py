@@ -80,7 +80,15 @@ def problem(response: requests.Response) -> ServiceError:
     code = f"service.http-{response.status_code}"
     with contextlib.suppress(MarginSealError, KeyError, TypeError):
         code = str(parse_json(response.content, what="problem")["code"])[:64]
-    return ServiceError(code, f"the service refused with status {response.status_code}")
+    said = f"the service refused with status {response.status_code}"
+    return ServiceError(code, f"{said}: {_MEANING[code]}" if code in _MEANING else said)
+
+
+# Ours and not the service's words: it tells nobody which of these it was.
+_MEANING = {
+    "signature.invalid": "it takes no request under this key; its operator admits parties (`marginseal office`)",
+    "signature.stale": "the clock here or there is wrong",
+}
 
 
 def retry_after(response: requests.Response, default: float) -> float:

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from http_message_signatures import HTTPMessageSigner, HTTPSignatureKeyResolver
 from http_message_signatures.algorithms import ED25519
 
-from marginseal.errors import ServiceError
+from marginseal.errors import InputError, ServiceError
 from marginseal.records.envelope import Envelope
 from marginseal.records.keys import SigningKey
 from marginseal.records.sealing import SealingKey, SealingPublicKey
@@ -72,7 +72,8 @@ class Submitted:
 class Client:
     """One service, over HTTPS.  ca: the certificate authority to trust (None: the system's).  key: who signs.
 
-    ServiceError service.unreachable, service.malformed, or the code of the service's problem."""
+    InputError service.url, service.ca; ServiceError service.unreachable, .malformed, or the code that the service
+    gives its problem."""
 
     def __init__(
         self,
@@ -84,6 +85,8 @@ class Client:
         patience_s: float = 60.0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        if not url.startswith("https://"):
+            raise InputError("service.url", f"the address of a service begins with https://, not {url[:64]!r}")
         self._url, self._key, self._timeout_s, self._patience_s, self._sleep = (
             url.rstrip("/"),
             key,

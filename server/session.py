@@ -20,6 +20,7 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
+from marginseal.errors import InputError
 from server.tls import Socket
 
 _END: ContextVar[float | None] = ContextVar("end", default=None)
@@ -83,10 +84,22 @@ class _Adapter(HTTPAdapter):
 
 
 def open_session(ca: Path | None) -> requests.Session:
-    """ca: the certificate authority to trust; None: the system's."""
+    """ca: the certificate authority to trust; None: the system's.  InputError service.ca: no file of certificates."""
+    if ca is not None:
+        _check_authority(ca)
     session = requests.Session()
     session.mount("https://", _Adapter())
     session.trust_env = False
     session.headers["Accept-Encoding"] = "identity"
     session.verify = True if ca is None else str(ca)
     return session
+
+
+def _check_authority(ca: Path) -> None:
+    """Said at once: a request would say of it that the server cannot be reached."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca)
+    except ssl.SSLError:  # an OSError, so first
+        raise InputError("service.ca", f"{ca} is not a file of PEM certificates") from None
+    except OSError as e:
+        raise InputError("service.ca", f"cannot read the certificate authority {ca}: {e.strerror}") from None

@@ -115,6 +115,7 @@ def policy_file(desk: Desk, venue: str) -> Path:
 
 def open_log(desk: Desk, *, create: bool = False) -> Log:
     """The desk's log, with its key.  InputError log.none before the first append."""
+    from marginseal.files import make_folder
     from marginseal.log.log import Log
     from marginseal.log.sql import open_sqlite
 
@@ -122,10 +123,7 @@ def open_log(desk: Desk, *, create: bool = False) -> Log:
     if not create and not (folder / "log.db").exists():
         raise InputError("log.none", "the desk has no log yet: marginseal log append")
     key = signer(desk)
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as e:
-        raise InputError("file.unwritable", f"cannot make the folder {folder}: {e.strerror}") from None
+    make_folder(folder)
     return Log(open_sqlite(folder / "log.db"), origin=ORIGIN, signer=key, released=folder / "released")
 
 

@@ -13,9 +13,10 @@ import typer
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
 
 
-def emit(body: dict[str, Any], as_json: bool, tell: Callable[[dict[str, Any]], None]) -> None:
+def emit(body: dict[str, Any], as_json: bool, tell: Callable[[dict[str, Any]], None], *, event: bool = False) -> None:
+    """event: one of several, each on a line of its own, at once."""
     if as_json:
-        print(json.dumps(body, indent=2, ensure_ascii=False))
+        print(json.dumps(body, indent=None if event else 2, ensure_ascii=False), flush=event)
     else:
         tell(body)
 

@@ -175,13 +175,14 @@ def mirrored(
     memory: a file that remembers the newest checkpoint seen.  StorageError log.origin, storage.*"""
     import tempfile
 
+    from marginseal.files import make_folder
     from marginseal.log.mirror import Mirror
     from marginseal.log.sql import open_sqlite
     from verifier.log_index import LogRecords
 
     with tempfile.TemporaryDirectory(prefix="marginseal-") as folder:
         if place is not None:
-            place.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(place.parent)
         made = Mirror(open_sqlite(place or Path(folder) / "log.db"), client, policy, memory)
         try:
             yield Visit(client, made, LogRecords(made.log, made.object))

@@ -17,9 +17,10 @@ import typer
 
 from marginseal.cli.output import AsJson, emit
 from marginseal.cli.remote import MirrorFile
-from marginseal.errors import ProofRejected
+from marginseal.errors import InputError, ProofRejected
 
 if TYPE_CHECKING:
+    from marginseal.log.bundle import Bundle
     from verifier.policy import Trust
     from verifier.replay.run import Progress
 
@@ -49,7 +50,6 @@ def replay(
 
     from marginseal.cli.remote import read_card
     from marginseal.files import read_bytes, write_atomic
-    from marginseal.log.bundle import Bundle
     from marginseal.log.note import MAX_NOTE_BYTES
     from verifier.policy import parse_policy
     from verifier.replay.run import replay as run
@@ -62,7 +62,7 @@ def replay(
     if url is not None:
         _fetch(url, ca, trust, bundle, notes, mirror)
     with _moving(quiet=as_json) as step:
-        found = run(Bundle(bundle), trust, seen=notes, workers=workers, progress=step)
+        found = run(_opened(bundle), trust, seen=notes, workers=workers, progress=step)
     body = found.document()
     if report is not None:
         write_atomic(report, json.dumps(body, indent=1).encode() + b"\n")
@@ -85,6 +85,17 @@ def _fetch(url: str, ca: Path | None, trust: Trust, bundle: Path, seen: list[byt
             download_bundle(visit.mirror, bundle, seen=seen)
     finally:
         client.close()
+
+
+def _opened(bundle: Path) -> Bundle:
+    """InputError bundle.missing: there is none in this folder; else as `Bundle`."""
+    from marginseal.log.bundle import Bundle
+
+    if not (bundle / "bundle.json").exists():
+        raise InputError(
+            "bundle.missing", f"{bundle} is no bundle: `log export` writes one, --card or --url copies the log into it"
+        )
+    return Bundle(bundle)
 
 
 @contextmanager

@@ -86,7 +86,7 @@ def submit(
             reference or at.root / "snapshot.json",
             epochs=epochs,
         ):
-            emit(body, as_json, _tell_epoch)
+            emit(body, as_json, _tell_epoch, event=True)
         return
     with progress("submitting", quiet=as_json) as step:
         body = submit_desk(at, service, wanted, observe=step)

@@ -49,6 +49,9 @@ Memory = Annotated[
     typer.Option(help="File that remembers the newest checkpoint of the log; what was accepted goes beside it."),
 ]
 Opening = Annotated[Path | None, typer.Option("--pledge", help="The opening that the account handed over.")]
+Openings = Annotated[
+    Path | None, typer.Option("--pledge", help="Where the account puts its newest opening; it may come later.")
+]
 STATUS_REFUSED = PolicyError.exit_status
 
 
@@ -65,10 +68,13 @@ def decide(
     as_json: AsJson = False,
 ) -> None:
     """Accept with facts, or refuse with every reason (exit status 8)."""
+    from marginseal.files import read_bytes
+
     rules = read_policy(policy)
+    shown = None if pledge is None else read_bytes(pledge, limit=4096, what="pledge opening")
     service = service_of(Path(), url, ca, card)
     with connected(service) as client, mirrored(client, rules.trust.log, mirror) as visit:
-        verdict = decide_account(visit, rules, account, _opening(pledge), memory=memory)
+        verdict = decide_account(visit, rules, account, shown, memory=memory)
     emit(verdict.document(), as_json, _tell)
     if not verdict.accepted:
         raise typer.Exit(STATUS_REFUSED)
@@ -78,7 +84,7 @@ def decide(
 def watch(
     policy: PolicyFile,
     account: Account,
-    pledge: Opening = None,
+    pledge: Openings = None,
     memory: Memory = None,
     mirror: MirrorFile = None,
     warn: Annotated[int, typer.Option(min=0, help="Seconds before expiry at which to warn.")] = 600,

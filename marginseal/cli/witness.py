@@ -29,6 +29,8 @@ def init(
     as_json: AsJson = False,
 ) -> None:
     """Make a witness's folder: key, configuration and, for development, a certificate and a passphrase beside it."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError("init.not-a-folder", f"{folder} is a file")
     if folder.exists() and any(folder.iterdir()):
         raise InputError("init.not-empty", f"{folder} is not empty")
     body = make_witness(folder, name, log, host=host, port=port)
@@ -76,7 +78,7 @@ def make_witness(
     import os
     import secrets
 
-    from marginseal.files import write_atomic
+    from marginseal.files import make_folder, write_atomic
     from marginseal.log.note import VerifierKey, is_name
     from marginseal.log.policy import LogPolicy
     from marginseal.records.keyfile import LOG_COST, write_key
@@ -97,7 +99,7 @@ def make_witness(
     said = []
     given = os.environ.get(PASSPHRASE_VARIABLE)
     passphrase = secrets.token_urlsafe(24).encode() if given is None else given.encode()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(folder, mode=0o700)
     if given is None:
         write_atomic(folder / "passphrase", passphrase + b"\n", private=True)
         said.append(f"passphrase made: {folder / 'passphrase'}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from marginseal.cli.output import emit
 from tests.cli.conftest import Run
 
 
@@ -186,9 +187,40 @@ def test_what_the_options_do_not_know(run: Run, desk: Path) -> None:
     assert code(run("open", "check", "opened/venue-a.json").err) == "open.venue"
 
 
+def test_an_address_or_authority_that_cannot_be_is_refused_at_once(run: Run, desk: Path) -> None:
+    """Not after a minute of asking again, and in words that name what is wrong."""
+    asked = ("submit", "--desk", desk, "--url")
+    assert code(run(*asked, "http://localhost:1").err) == "service.url"
+    for ca in (desk / "nothing.pem", desk / "universe.json", desk):
+        ran = run(*asked, "https://localhost:1", "--ca", ca)
+        assert (ran.status, code(ran.err)) == (3, "service.ca")
+        assert str(ca) in ran.err
+
+
+def test_paths_where_nothing_can_be(run: Run, desk: Path, tmp_path: Path) -> None:
+    file = desk / "universe.json"
+    assert code(run("witness", "init", file, "--name", "w.example/one", "--log", "x").err) == "init.not-a-folder"
+    ran = run("replay", tmp_path / "nowhere", "--policy", file)
+    assert ran.status == 3
+    assert run("log", "append", cwd=desk).status == 0
+    assert run("log", "policy", "venue-a").status == 0
+    ran = run("replay", tmp_path / "nowhere", "--policy", "policies/venue-a.json")
+    assert (ran.status, code(ran.err)) == (3, "bundle.missing")
+    assert "nowhere" in ran.err
+    assert code(run("office", "register-source", "s", "a" * 300, "--data", desk / "none").err).startswith("file.")
+    assert code(run("key", "revoke", "a" * 300, "--holder", "s").err) == "file.unreadable"
+
+
 def test_a_wrong_passphrase(run: Run, desk: Path) -> None:
     (desk / "keys" / "passphrase").write_text("not the one it was")
     assert code(run("prove", cwd=desk).err) == "key.unlock"
+
+
+def test_events_are_one_json_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """`submit --follow --json`: who reads it cannot wait for the end to know where an object ends."""
+    for number in (1, 2):
+        emit({"epoch": number, "more": {"a": "ü"}}, True, lambda _: None, event=True)
+    assert [json.loads(line)["epoch"] for line in capsys.readouterr().out.splitlines()] == [1, 2]
 
 
 def test_usage_is_status_two(run: Run) -> None:

@@ -103,6 +103,31 @@ def test_submit_saves_what_the_log_took(run: Run, admitted: Place) -> None:
     assert all(f.stem.isdigit() for f in (desk.root / "account" / "schedules").iterdir())
 
 
+def test_who_is_not_admitted_is_told_whom_to_ask(run: Run, admitted: Place, tmp_path: Path) -> None:
+    stranger = Desk(tmp_path / "stranger")
+    init.make_desk(stranger, "fund-2")
+    write_atomic(stranger.epoch_file, encode(example_market().epoch))
+    told = run("source", "sign", "venue-a", "--card", admitted.desk.root / "service.json", "--desk", stranger.root)
+    assert told.status == ServiceError.exit_status
+    assert told.err.endswith("[signature.invalid]\n")
+    assert "its operator admits parties" in told.err
+
+
+def test_an_opening_that_is_not_there_is_no_decision(run: Run, admitted: Place, tmp_path: Path) -> None:
+    """A mistyped name must not pass for a pledge that the policy does not ask for."""
+    submit(run, admitted.desk)
+    card = admitted.desk.root / "service.json"
+    policy = tmp_path / "venue-a.json"
+    policy.write_bytes(desk_policy(admitted.desk, read_card(card), "venue-a"))
+    asked = ("venue", "decide", "--policy", policy, "--account", "fund-1", "--card", card)
+    assert run(*asked).status == 0
+    told = run(*asked, "--pledge", tmp_path / "typo.json")
+    assert (told.status, told.out) == (3, "")
+    assert "[file.missing]" in told.err
+    told = run(*asked, "--mirror", policy / "log.db")
+    assert (told.status, "[file.unwritable]" in told.err) == (3, True)
+
+
 def test_why_it_was_refused_is_for_the_owner_alone(run: Run, admitted: Place, tmp_path: Path) -> None:
     pledges = tmp_path / "pledges.json"
     amounts = {"venue-a": "600000.00", "venue-b": "90000000.00"}
