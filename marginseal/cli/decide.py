@@ -14,7 +14,7 @@ import typer
 from marginseal.cli.desk import Desk
 from marginseal.cli.log import At, moment, open_log, policy_file
 from marginseal.cli.output import AsJson, emit, money, progress, utc
-from marginseal.errors import PolicyError
+from marginseal.errors import InputError, PolicyError
 
 
 def decide(
@@ -46,6 +46,8 @@ def verdict(desk: Desk, venue: str, policy_path: Path, pledge: Path | None, now:
     from verifier.log_index import LogRecords
     from verifier.policy import parse_policy
 
+    if policy_path == policy_file(desk, venue) and not policy_path.exists():
+        raise InputError("file.missing", f"there is no {policy_path} yet: `marginseal log policy {venue}` writes one")
     policy = parse_policy(read_bytes(policy_path, limit=2**22, what="policy"))
     if policy.venue != venue:
         raise PolicyError("decide.venue", f"the policy is that of {policy.venue}")

@@ -71,14 +71,31 @@ class Desk:
     def epoch_file(self) -> Path:
         return self.root / "epoch.bin"
 
+    def check_market(self) -> None:
+        """InputError file.missing that says what to do: the wrong folder is the commonest mistake of all."""
+        if not (self.root / "universe.json").exists():
+            where = "this folder" if self.root == Path() else self.root
+            raise InputError(
+                "file.missing",
+                f"{where} is no desk, it has no universe.json: `marginseal init` makes one, --desk names another",
+            )
+
     def epoch(self, path: Path | None = None) -> RiskEpoch:
+        """InputError file.missing, epoch.*"""
         from marginseal.market.epoch import read_epoch
 
+        if path is None:
+            self.check_market()
+            if not self.epoch_file.exists():
+                raise InputError(
+                    "file.missing", f"there is no {self.epoch_file} yet: `marginseal epoch build` makes it"
+                )
         return read_epoch(path or self.epoch_file)
 
     def universe(self) -> Universe:
         from marginseal.market.universe import read_universe
 
+        self.check_market()
         return read_universe(self.root / "universe.json")
 
     # Keys ---------------------------------------------------------------------------------------------------------

@@ -12,17 +12,25 @@ from marginseal.errors import InputError, PolicyError
 
 app = typer.Typer(help="Build, show and verify risk epochs.", no_args_is_help=True)
 
-UniverseFile = Annotated[Path, typer.Option("--universe", help="Universe file, JSON (of a CSV: `epoch universe`).")]
-SnapshotFile = Annotated[Path, typer.Option("--snapshot", help="Market snapshot, JSON (of a CSV: `epoch snapshot`).")]
-ParametersFile = Annotated[Path, typer.Option("--parameters", help="Risk parameters, JSON.")]
+UniverseFile = Annotated[
+    Path | None,
+    typer.Option("--universe", help="Universe file, JSON (of a CSV: `epoch universe`); default the desk's."),
+]
+SnapshotFile = Annotated[
+    Path | None, typer.Option("--snapshot", help="Market snapshot, JSON (of a CSV: `epoch snapshot`); as above.")
+]
+EpochFile = Annotated[Path | None, typer.Argument(help="Epoch file; default the desk's.")]
+ParametersFile = Annotated[Path | None, typer.Option("--parameters", help="Risk parameters, JSON; as above.")]
+DeskFolder = Annotated[Path, typer.Option("--desk", help="The desk's folder.")]
 
 
 @app.command()
 def build(
-    universe: UniverseFile = Path("universe.json"),
-    snapshot: SnapshotFile = Path("snapshot.json"),
-    parameters: ParametersFile = Path("parameters.json"),
-    out: Annotated[Path, typer.Option(help="Where the epoch goes.")] = Path("epoch.bin"),
+    universe: UniverseFile = None,
+    snapshot: SnapshotFile = None,
+    parameters: ParametersFile = None,
+    out: Annotated[Path | None, typer.Option(help="Where the epoch goes; default epoch.bin of the desk.")] = None,
+    desk: DeskFolder = Path("."),
     as_json: AsJson = False,
 ) -> None:
     """Full revaluation of every instrument in every scenario, rounded to ticks; the same files give the same bytes."""
@@ -30,48 +38,54 @@ def build(
     from marginseal.market.epoch import encode
 
     with progress("building the epoch", quiet=as_json):
-        epoch = built(universe, snapshot, parameters)
-    write_atomic(out, encode(epoch))
-    emit(_describe(epoch) | {"file": str(out)}, as_json, _tell)
+        epoch = built(*_market(desk, universe, snapshot, parameters))
+    path = out or desk / "epoch.bin"
+    write_atomic(path, encode(epoch))
+    emit(_describe(epoch) | {"file": str(path)}, as_json, _tell)
 
 
 @app.command()
 def show(
-    file: Annotated[Path, typer.Argument(help="Epoch file.")] = Path("epoch.bin"),
+    file: EpochFile = None,
     instruments: Annotated[
         bool,
         typer.Option("--instruments", help="One lot of each instrument: value, worst case, Greeks, rounding error."),
     ] = False,
+    desk: DeskFolder = Path("."),
     as_json: AsJson = False,
 ) -> None:
     """What an epoch holds: scenarios, factors, limits, rounding."""
-    from marginseal.market.epoch import read_epoch
+    from marginseal.cli.desk import Desk
 
-    epoch = read_epoch(file)
+    epoch = Desk(desk).epoch(file)
     emit(_describe(epoch) | ({"lots": _lots(epoch)} if instruments else {}), as_json, _tell)
 
 
 @app.command()
 def verify(
-    file: Annotated[Path, typer.Argument(help="Epoch file.")] = Path("epoch.bin"),
-    universe: UniverseFile = Path("universe.json"),
-    snapshot: SnapshotFile = Path("snapshot.json"),
-    parameters: ParametersFile = Path("parameters.json"),
+    file: EpochFile = None,
+    universe: UniverseFile = None,
+    snapshot: SnapshotFile = None,
+    parameters: ParametersFile = None,
+    desk: DeskFolder = Path("."),
     as_json: AsJson = False,
 ) -> None:
     """Rebuild the epoch from its snapshot and compare, byte for byte."""
-    from marginseal.market.epoch import read_epoch
+    from marginseal.cli.desk import Desk
 
+    at = Desk(desk)
     with progress("rebuilding the epoch", quiet=as_json):
-        epoch, rebuilt = read_epoch(file), built(universe, snapshot, parameters)
+        epoch, rebuilt = at.epoch(file), built(*_market(desk, universe, snapshot, parameters))
     if epoch.digest != rebuilt.digest:
-        raise PolicyError("epoch.mismatch", f"{file} is not what these files give: {_difference(epoch, rebuilt)}")
+        raise PolicyError(
+            "epoch.mismatch", f"{file or at.epoch_file} is not what these files give: {_difference(epoch, rebuilt)}"
+        )
     emit({"epoch": epoch.digest.hex(), "rebuilt": True}, as_json, lambda b: print(f"rebuilt exactly: {b['epoch']}"))
 
 
 @app.command()
 def sign(
-    file: Annotated[Path | None, typer.Argument(help="Epoch file; default the desk's.")] = None,
+    file: EpochFile = None,
     out: Annotated[Path | None, typer.Option(help="Where the signed record goes; default epoch.json.")] = None,
     desk: Annotated[Path, typer.Option(help="The desk that holds the risk operator's key.")] = Path("."),
     as_json: AsJson = False,
@@ -144,7 +158,7 @@ def universe_(
     from marginseal.files import MAX_JSON_BYTES, read_bytes, write_atomic
     from marginseal.market.universe import parse_universe_csv, read_universe, universe_json
 
-    if file.suffix == ".csv":
+    if _is_csv(file):
         if name is None or settlement is None:
             raise InputError("universe.csv", "a CSV names neither: say --name and --settlement")
         data = read_bytes(file, limit=MAX_JSON_BYTES, what="universe")
@@ -162,7 +176,9 @@ def universe_(
 @app.command("snapshot")
 def snapshot_(
     file: Annotated[Path, typer.Argument(help="Snapshot file, JSON, or CSV by its name.")] = Path("snapshot.json"),
-    universe: UniverseFile = Path("universe.json"),
+    universe: Annotated[Path, typer.Option(help="Universe file, JSON (of a CSV: `epoch universe`).")] = Path(
+        "universe.json"
+    ),
     name: Annotated[str | None, typer.Option(help="Of a CSV: name of the snapshot.")] = None,
     at: Annotated[str | None, typer.Option(help="Of a CSV: its moment, YYYY-MM-DDTHH:MM:SSZ.")] = None,
     max_age_s: Annotated[int | None, typer.Option(help="Of a CSV: the oldest a price may be, s; default 600.")] = None,
@@ -177,7 +193,7 @@ def snapshot_(
     from marginseal.market.universe import read_universe
 
     listed = read_universe(universe)
-    if file.suffix == ".csv":
+    if _is_csv(file):
         if name is None or at is None:
             raise InputError("snapshot.csv", "a CSV has no name and no moment: say --name and --at")
         moment = fields.time(at, "--at")
@@ -189,9 +205,29 @@ def snapshot_(
     else:
         read = read_snapshot(file, listed)
     if out is not None:
-        write_atomic(out, snapshot_csv(read) if out.suffix == ".csv" else snapshot_json(read))
+        write_atomic(out, snapshot_csv(read) if _is_csv(out) else snapshot_json(read))
     body = {"name": read.name, "quotes": len(read.quotes), "time": utc(read.time), "snapshot": read.digest.hex()}
     emit(body, as_json, lambda b: print(f"{b['name']}: {b['quotes']} quotes at {b['time']}, digest {b['snapshot']}"))
+
+
+def _market(
+    desk: Path, universe: Path | None, snapshot: Path | None, parameters: Path | None
+) -> tuple[Path, Path, Path]:
+    """The three files, where none is named those of the desk.  InputError desk.none."""
+    from marginseal.cli.desk import Desk
+
+    at = Desk(desk)
+    if universe is None:
+        at.check_market()
+    return (
+        universe or desk / "universe.json",
+        snapshot or desk / "snapshot.json",
+        parameters or desk / "parameters.json",
+    )
+
+
+def _is_csv(path: Path) -> bool:
+    return path.suffix.lower() == ".csv"
 
 
 def built(universe: Path, snapshot: Path, parameters: Path) -> Any:

@@ -20,8 +20,8 @@ GREEKS = ("delta", "gamma", "vega")
 
 def margin(
     holdings: Annotated[list[Path], typer.Argument(help="Holdings files, one a source: CSV or JSON.")],
-    epoch: Annotated[Path, typer.Option(help="Epoch file.")] = Path("epoch.bin"),
-    universe: Annotated[Path, typer.Option(help="Universe file.")] = Path("universe.json"),
+    epoch: Annotated[Path | None, typer.Option(help="Epoch file; default the desk's.")] = None,
+    universe: Annotated[Path | None, typer.Option(help="Universe file; default the desk's.")] = None,
     rule: Annotated[str, typer.Option(help="A rule from `rule list`.")] = "worst_case",
     tier: Annotated[str, typer.Option(help="initial or maintenance.")] = "initial",
     inputs: Annotated[
@@ -33,19 +33,19 @@ def margin(
         Path | None, typer.Option(help="Write a picture of the scenario results here (.png, .svg, .pdf).")
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Exit with status 6 if the rule does not hold.")] = False,
+    desk: Annotated[Path, typer.Option(help="The desk's folder, for epoch and universe.")] = Path("."),
     as_json: AsJson = False,
 ) -> None:
     """Cross-margin health of one portfolio held at several places."""
-    from marginseal.cli.desk import tier_named
-    from marginseal.market.epoch import read_epoch
+    from marginseal.cli.desk import Desk, tier_named
     from marginseal.market.portfolio import merge, read_holdings
     from marginseal.market.universe import read_universe
 
-    chosen = tier_named(tier)
-    listed = read_universe(universe)
-    risk = read_epoch(epoch)
+    chosen, at = tier_named(tier), Desk(desk)
+    listed = at.universe() if universe is None else read_universe(universe)
+    risk = at.epoch(epoch)
     if risk.universe_digest != listed.digest:
-        raise PolicyError("margin.universe", f"{epoch} is of another universe than {universe}: build the epoch again")
+        raise PolicyError("margin.universe", "the epoch is of another universe: build the epoch again")
     lots = merge([read_holdings(path, listed) for path in holdings]).lots
     with progress("evaluating", quiet=as_json):
         body = figures(risk, lots, rule, chosen, worst, inputs or ())

@@ -181,7 +181,7 @@ def import_chain(
     moments = {row.time for row in every}
     if time is None and len(moments) > 1:
         first, last = fields.time_text(min(moments)), fields.time_text(max(moments))
-        raise InputError("chain.time", f"the chain holds {len(moments)} moments, {first} to {last}: say which")
+        raise InputError("chain.time", f"the chain holds {len(moments)} moments, {first} to {last}: say which (--at)")
     moment = time if time is not None else next(iter(moments), None)
     chosen = [row for row in every if row.time == moment]
     if not chosen or moment is None:

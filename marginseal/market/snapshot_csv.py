@@ -47,13 +47,13 @@ def parse_snapshot_csv(data: bytes, universe: Universe, *, name: str, time: int,
     tables: dict[str, dict[str, Any]] = {"index": {}, "quote": {}, "settled": {}}
     forwards: dict[str, dict[str, Any]] = {}
     for line, row in fields.csv_rows(data, "snapshot", columns=CSV_COLUMNS, high=_MAX_ROWS):
-        kind = fields.choice(row["kind"], f"line {line}: kind", tuple(_NEEDED))
+        kind = fields.choice(row["kind"], f"snapshot: line {line}: kind", tuple(_NEEDED))
         cells = _cells(row, kind, line)
-        subject = fields.name(row["name"], f"line {line}: name")
+        subject = fields.name(row["name"], f"snapshot: line {line}: name")
         into = forwards.setdefault(subject, {}) if kind == "forward" else tables[kind]
         key = cells.pop("expiry") if kind == "forward" else subject
         if key in into:
-            raise InputError("snapshot.duplicate", f"line {line}: {kind} {subject} is listed twice")
+            raise InputError("snapshot.duplicate", f"snapshot: line {line}: {kind} {subject} is listed twice")
         if kind == "quote":
             cells["mark"] = cells.pop("price")
         into[key] = cells["price"] if kind == "forward" else cells
@@ -76,10 +76,11 @@ def _cells(row: Mapping[str, str], kind: str, line: int) -> dict[str, Any]:
     filled = {k: v for k, v in row.items() if v and k not in ("kind", "name")}
     missing = [k for k in _NEEDED[kind] if k not in filled]
     beyond = [k for k in filled if k not in _NEEDED[kind] + _OPTIONAL[kind]]
+    what = f"snapshot: line {line}"
     if missing or beyond:
-        what = f"needs {missing[0]}" if missing else f"has no {beyond[0]}"
-        raise InputError("snapshot.cells", f"line {line}: a row of kind {kind} {what}")
-    return {k: v if k in ("expiry", "time") else fields.real(v, f"line {line}: {k}") for k, v in filled.items()}
+        fault = f"needs {missing[0]}" if missing else f"has no {beyond[0]}"
+        raise InputError("snapshot.cells", f"{what}: a row of kind {kind} {fault}")
+    return {k: v if k in ("expiry", "time") else fields.real(v, f"{what}: {k}") for k, v in filled.items()}
 
 
 def snapshot_csv(snapshot: Snapshot) -> bytes:

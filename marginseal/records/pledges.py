@@ -148,7 +148,9 @@ def pledge_equation(
     if statement.venue_registry != registry_digest:
         raise PolicyError("pledge.registry", "the statement names another venue registry")
     if opening.statement != statement.digest or opening.account != statement.account:
-        raise PolicyError("pledge.statement", "a pledge opening of another statement or account")
+        raise PolicyError(
+            "pledge.statement", "the pledge opening is of another statement or account than this attestation's"
+        )
     if opening.venue != venue:
         raise PolicyError("pledge.venue", "a pledge opening for another venue")
     row = registry.row(venue)

@@ -84,6 +84,22 @@ def test_missing_files_and_wrong_folders(run: Run, tmp_path: Path, desk: Path) -
     assert not (tmp_path / "epoch.bin").exists()
 
 
+def test_the_wrong_folder_is_named_with_what_makes_a_desk(run: Run, tmp_path: Path, desk: Path) -> None:
+    books = sorted((desk / "holdings").iterdir())
+    for verb in (("prove",), ("commit", "venue-a"), ("margin", *books), ("epoch", "build"), ("epoch", "show")):
+        ran = run(*verb, cwd=tmp_path)
+        assert (ran.status, code(ran.err)) == (3, "file.missing")
+        assert "this folder is no desk" in ran.err
+        assert f"{desk / 'holdings'} is no desk" in run(*verb, "--desk", desk / "holdings").err
+    (desk / "epoch.bin").rename(desk / "earlier.bin")
+    assert "`marginseal epoch build`" in run("prove", "--desk", desk).err
+    for verb in (("epoch", "build"), ("epoch", "verify"), ("epoch", "show"), ("margin", *books)):
+        assert run(*verb, "--desk", desk).status == 0
+    assert (desk / "epoch.bin").read_bytes() == (desk / "earlier.bin").read_bytes()
+    assert not (tmp_path / "epoch.bin").exists()
+    assert "`marginseal log policy venue-a`" in run("decide", "venue-a", "--desk", desk).err
+
+
 def test_an_epoch_of_other_files_does_not_verify(run: Run, desk: Path) -> None:
     parameters = json.loads((desk / "parameters.json").read_text())
     parameters["initial_factor_permille"] += 1
