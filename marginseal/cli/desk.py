@@ -98,6 +98,10 @@ class Desk:
         self.check_market()
         return read_universe(self.root / "universe.json")
 
+    def reports_of(self, snapshot: bytes) -> Path:
+        """The folder of the oracle reports that make the snapshot of this digest (`oracle snapshot`)."""
+        return self.root / "reports" / snapshot.hex()
+
     # Keys ---------------------------------------------------------------------------------------------------------
 
     def passphrase(self) -> bytes:

@@ -326,16 +326,17 @@ def admit_desk(office: Office, desk: Desk) -> list[str]:
 
 
 def publish_desk_epoch(office: Office, desk: Desk) -> bytes:
-    """Sign the desk's epoch with its risk operator's key and log it with snapshot and parameters; its digest."""
+    """Sign the desk's epoch with its risk operator's key and log it with snapshot, parameters and the oracle reports of
+    that snapshot, if it is made of any; its digest."""
     from marginseal.files import read_bytes
     from marginseal.records.envelope import sign
     from marginseal.records.epoch import epoch_record
     from marginseal.records.keys import Role
 
     epoch, risk = desk.epoch(), desk.signing_key("operator", Role.OPERATOR)
-    objects = [
-        read_bytes(desk.root / name, limit=MAX_BYTES, what=name) for name in ("snapshot.json", "parameters.json")
-    ]
+    inputs = [desk.root / "snapshot.json", desk.root / "parameters.json"]
+    inputs += sorted(desk.reports_of(epoch.snapshot_digest).glob("*.json"))
+    objects = [read_bytes(path, limit=MAX_BYTES, what=path.name) for path in inputs]
     office.publish_epoch(epoch, sign(epoch_record(epoch), [risk]), objects)
     return epoch.digest
 

@@ -107,7 +107,7 @@ def snapshot(
     desk: DeskFolder = Path("."),
     as_json: AsJson = False,
 ) -> None:
-    """The snapshot that follows from the reports in the log; it and they are written for `office publish-epoch`."""
+    """The snapshot that follows from the reports in the log; it and they are written, for the epoch's publication."""
     from marginseal.files import write_atomic
     from marginseal.market.snapshot import snapshot_json
     from marginseal.records.oracle import make_snapshot
@@ -123,7 +123,7 @@ def snapshot(
     made = make_snapshot(envelopes, oracles, universe, name=name, time=when)
     files = []
     for (_, note), envelope in zip(chosen, envelopes, strict=True):
-        files.append(str(place.root / "reports" / f"{note.oracle}.json"))
+        files.append(str(place.reports_of(made.digest) / f"{note.oracle}.json"))
         write_atomic(Path(files[-1]), envelope.encode())
     write_atomic(place.root / "snapshot.json", snapshot_json(made))
     body = {

@@ -1,4 +1,4 @@
-"""`marginseal source sign|release`: a source commits to its book at a cut and publishes the statement at a service.
+"""`marginseal source sign|publish|release`: a source commits to its book at a cut, and publishes that at a service.
 
 Without a service the files are for the operator, or the account, to hand in (`office publish-statement`).
 """
@@ -14,7 +14,8 @@ from marginseal.cli import release_book
 from marginseal.cli.commit import LATEST, YEAR
 from marginseal.cli.desk import Desk
 from marginseal.cli.output import AsJson, emit
-from marginseal.cli.remote import CaFile, CardFile, Url, connected, service_if_named
+from marginseal.cli.remote import CaFile, CardFile, Url, connected, service_if_named, service_of
+from marginseal.errors import InputError, ServiceError
 
 if TYPE_CHECKING:
     from marginseal.cli.remote import Card
@@ -57,19 +58,45 @@ def sign(
     emit(body, as_json, tell)
 
 
+@app.command()
+def publish(
+    source: Annotated[str, typer.Argument(help="Id of the source in the registry.")],
+    url: Url = None,
+    ca: CaFile = None,
+    card: CardFile = None,
+    desk: Annotated[Path, typer.Option(help="The desk's folder.")] = Path("."),
+    as_json: AsJson = False,
+) -> None:
+    """Publish what the source signed last, after a `sign` that did not reach the service; again it changes nothing."""
+    at = Desk(desk)
+    files = [str(path) for path in sorted((at.root / "statements").glob(f"{source}.*.json"))]
+    if not files:
+        raise InputError("statements.none", f"there is no statement of {source} on the desk: `source sign` makes it")
+    publish_files(at, source, service_of(at.root, url, ca, card), files)
+    emit({"source": source, "published": files}, as_json, lambda b: print(f"published {', '.join(b['published'])}"))
+
+
+def publish_files(desk: Desk, source: str, service: Card, files: list[str]) -> None:
+    """Published statements, posted under the source's own key.  ServiceError; InputError file.*, key.*"""
+    from marginseal.cli.desk import read_published
+    from marginseal.records.keys import Role
+
+    with connected(service, desk.signing_key(f"source-{source}", Role.SOURCE)) as client:
+        for file in files:
+            client.publish_source_statement(read_published(Path(file)))
+
+
 def sign_book(
     desk: Desk, source: str, service: Card | None, holdings: Path | None = None, **terms: Any
 ) -> dict[str, Any]:
     """Commit (`commit.publish`, which takes `terms`) and, at a service, publish under the source's own key."""
     from marginseal.cli import commit
-    from marginseal.files import read_bytes
-    from marginseal.records.keys import Role
-    from marginseal.records.source import PublishedStatement
 
     tiles = commit.publish(desk, source, holdings or desk.root / "holdings" / f"{source}.csv", **terms)
     if service is not None:
-        with connected(service, desk.signing_key(f"source-{source}", Role.SOURCE)) as client:
-            for tile in tiles:
-                data = read_bytes(Path(tile["file"]), limit=2**20, what="statement")
-                client.publish_source_statement(PublishedStatement.decode(data))
+        try:
+            publish_files(desk, source, service, [tile["file"] for tile in tiles])
+        except ServiceError as e:  # a cut is signed once, so what was signed stays
+            kept = f"{e.message}; the statement is kept, and `source publish {source}` asks again"
+            raise ServiceError(e.code, kept) from None
     return {"source": source, "tiles": tiles, "published": service is not None}

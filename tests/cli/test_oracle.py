@@ -120,6 +120,27 @@ def test_a_report_that_the_operator_dropped_shows(run: Run, place: Place) -> Non
     assert shown["with_all"] == "another snapshot"
     assert "LEFT OUT o3" in run("oracle", "available", "--policy", "policy.json", "--epoch", dropped).out
 
+    # `office admit`, which is named no files, finds the reports of this snapshot and leaves those of others.
+    told(
+        run(
+            "oracle",
+            "snapshot",
+            "--policy",
+            "policy.json",
+            "--name",
+            "admitted",
+            "--only",
+            "o2",
+            "--only",
+            "o3",
+            "--json",
+        )
+    )
+    built = told(run("epoch", "build", "--json"))["digest"]
+    assert run("office", "admit", ".", "--config", place.service).status == 0
+    shown = told(run("oracle", "available", "--policy", "policy.json", "--epoch", built, "--json"))
+    assert {r["oracle"]: r["used"] for r in shown["reports"]} == {"o1": False, "o2": True, "o3": True}
+
     few = run("oracle", "snapshot", "--policy", "policy.json", "--name", "one", "--only", "o1")
     assert (few.status, few.err.rsplit("[", 1)[1]) == (8, "oracle.quorum]\n")
     unknown = run("oracle", "available", "--policy", "policy.json", "--epoch", "00" * 32)

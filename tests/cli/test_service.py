@@ -113,6 +113,27 @@ def test_who_is_not_admitted_is_told_whom_to_ask(run: Run, admitted: Place, tmp_
     assert "its operator admits parties" in told.err
 
 
+def test_a_statement_that_did_not_reach_the_service_is_published_later(
+    run: Run, admitted: Place, tmp_path: Path
+) -> None:
+    """The cut is signed and cannot be signed again: without this the source could not go on."""
+    late, service = Desk(tmp_path / "late"), ("--card", admitted.desk.root / "service.json")
+    init.make_desk(late, "fund-3", market=init.own_market(admitted.desk.root))
+    write_atomic(late.epoch_file, admitted.desk.epoch_file.read_bytes())
+    before = run("source", "publish", "venue-a", *service, "--desk", late.root)
+    assert (before.status, "[statements.none]" in before.err) == (3, True)
+    told = run("source", "sign", "venue-a", *service, "--desk", late.root)
+    assert (told.status, "`source publish venue-a`" in told.err) == (ServiceError.exit_status, True)
+    assert "[commit.signed]" in run("source", "sign", "venue-a", *service, "--desk", late.root).err
+    with office_of(admitted.config) as office:
+        office.add_key("source", "venue-a", late.sources()[0].source("venue-a").key)
+        office.register_account(late.envelope("account/account.json"))
+    for _ in range(2):  # the second changes nothing
+        again = run("source", "publish", "venue-a", *service, "--desk", late.root, "--json")
+        assert again.status == 0, again.err
+        assert json.loads(again.out)["published"] == [str(late.root / "statements" / "venue-a.0.json")]
+
+
 def test_an_opening_that_is_not_there_is_no_decision(run: Run, admitted: Place, tmp_path: Path) -> None:
     """A mistyped name must not pass for a pledge that the policy does not ask for."""
     submit(run, admitted.desk)
