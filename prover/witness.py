@@ -47,9 +47,12 @@ def make_witness(
     result = evaluate(compiled.model, lots, pledges, inputs, previous_pledges, compiled.multiply)
     if not result.holds:
         worst = result.worst
+        said = f"the portfolio does not satisfy the line {worst.label!r} of the rule"
+        if worst.label == "continuity":  # no fault of the portfolio: name what mends it
+            said += ": a pledge falls only with a release by its venue"
         raise Unsatisfied(
             "rule.unsatisfied",
-            f"the portfolio does not satisfy the line {worst.label!r} of the rule",
+            said,
             line=worst.label,
             shortfall=-worst.headroom,
         )

@@ -176,6 +176,17 @@ def test_pledges(run: Run, desk: Path, amount: object) -> None:
     assert str(amount) not in ran.err.replace("0.01", "")
 
 
+def test_a_pledge_that_falls_is_told_what_it_needs(run: Run, desk: Path) -> None:
+    lower = {"venue-a": "599999.00", "venue-b": "400000.00"}
+    (desk / "pledges.json").write_text(json.dumps({"format": "marginseal-pledges-1", "pledges": lower}))
+    ran = run("prove", "--json", cwd=desk)
+    error = json.loads(ran.err)["error"]
+    assert (ran.status, error["code"], error["line"]) == (6, "rule.unsatisfied", "continuity")
+    assert "a release by its venue" in error["message"]
+    assert not any(character.isdigit() for character in error["message"])
+    assert not (desk / "attestations" / "000002.json").exists()
+
+
 def test_a_source_signs_a_cut_once_and_keeps_what_it_signed(run: Run, desk: Path) -> None:
     """Two messages for one cut are evidence against the source; an earlier cut's stays, for attestations name it."""
     before = (desk / "statements" / "venue-b.0.json").read_bytes()
