@@ -145,6 +145,10 @@ class Office:
         publish.publish_universe(self._log, universe, now=self._clock() // 1000)
         return self._published("universe", universe.digest)
 
+    def check_inputs(self, epoch: RiskEpoch, objects: Sequence[bytes]) -> None:
+        """Those that the epoch is built again from are among them.  PolicyError epoch-record.inputs, public.unknown."""
+        publish.check_inputs(epoch, self._public.universe(epoch.universe_digest), objects)
+
     def publish_epoch(self, epoch: RiskEpoch, record: Envelope, objects: Sequence[bytes] = ()) -> int:
         ring = self._public.held.ring
         publish.publish_epoch(self._log, epoch, record, ring, now=self._clock() // 1000, objects=objects)

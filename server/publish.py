@@ -16,11 +16,13 @@ import rfc8785
 import sqlalchemy as sa
 
 from marginseal.errors import PolicyError, StorageError
+from marginseal.files import parse_json
 from marginseal.log.entry import Entry
 from marginseal.log.log import Log
 from marginseal.log.policy import MAX_AHEAD_S
 from marginseal.market import epoch as epochs
-from marginseal.market.snapshot import MAX_AGE_S
+from marginseal.market import parameters
+from marginseal.market import snapshot as snapshots
 from marginseal.market.universe import Universe
 from marginseal.records.account import AccountRecord, open_account
 from marginseal.records.continuity import PledgeRelease
@@ -66,6 +68,24 @@ def publish_epoch(
     _open_operators(log, EpochRecord, record, ring, now).check(epoch)
     data = epochs.encode(epoch)
     return _append(log, LogKind.EPOCH, record, objects=[data, *objects], now=now)
+
+
+def check_inputs(epoch: epochs.RiskEpoch, universe: Universe, objects: Iterable[bytes]) -> None:
+    """Snapshot and parameters are among the objects, each the one that the epoch was built from.
+
+    Whoever follows the log builds the epoch again from these.  PolicyError epoch-record.inputs; errors of parsing."""
+    found: dict[str, set[bytes]] = {"snapshot": set(), "parameters": set()}
+    for data in objects:
+        document = parse_json(data, what="an input of the epoch")
+        form = document.get("format") if isinstance(document, dict) else None
+        if form == snapshots.FORMAT:
+            found["snapshot"].add(snapshots.parse_snapshot(data, universe).digest)
+        elif form == parameters.FORMAT:
+            found["parameters"].add(parameters.parse_parameters(data).digest)
+    for what, named in (("snapshot", epoch.snapshot_digest), ("parameters", epoch.parameters_digest)):
+        if found[what] != {named}:
+            given = "another one is given" if found[what] else "it is not given"
+            raise PolicyError("epoch-record.inputs", f"the {what} that the epoch was built from is needed: {given}")
 
 
 def publish_source_registry(log: Log, record: Envelope, ring: KeyRing, *, now: int) -> int:
@@ -150,7 +170,7 @@ def publish_pledge_release(
 
 
 def publish_oracle_report(
-    log: Log, public: LoggedRecords, record: Envelope, key: PublicKey, *, now: int, max_age_s: int = MAX_AGE_S
+    log: Log, public: LoggedRecords, record: Envelope, key: PublicKey, *, now: int, max_age_s: int = snapshots.MAX_AGE_S
 ) -> int:
     """A report of an oracle, as an object, and a note of it in the log: from now on it was there to be chosen.
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from marginseal.errors import MarginSealError, PolicyError, ProofRejected
-from marginseal.files import parse_json
+from marginseal.files import MAX_JSON_BYTES, parse_json
 from marginseal.log.entry import Entry
 from marginseal.market import epoch as epochs
 from marginseal.market import parameters as market_parameters
@@ -39,13 +39,17 @@ class EpochObjects:
 
 
 def epoch_objects(records: Records, entry: Entry, epoch: bytes) -> EpochObjects:
-    """Objects told apart by their own format member; of two of a kind the first counts.  InputError log.no-object."""
+    """Objects told apart by their own format member; of two of a kind the first counts.  InputError log.no-object.
+
+    None larger than a market file may be is read as one: whoever has something logged chooses what its entry names."""
     found: dict[str, bytes] = {}
     reports = []
     for digest in entry.dependencies:
         if digest == epoch:
             continue
         data = records.object(digest)
+        if len(data) > MAX_JSON_BYTES:
+            continue
         try:
             document = parse_json(data, what="object")
         except MarginSealError:

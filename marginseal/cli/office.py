@@ -228,13 +228,15 @@ def publish_epoch(
     ] = None,
     data: DataFolder = None, config: ConfigFile = None, key: KeyFile = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Log an epoch with what it was built from."""
+    """Log an epoch with what it was built from: without its snapshot and parameters nobody follows it."""
     from marginseal.files import read_bytes
     from marginseal.market.epoch import read_epoch
 
     objects = [read_bytes(path, limit=MAX_BYTES, what=path.name) for path in inputs or []]
+    built = read_epoch(epoch)
     with office_of(service_config(data, config), key) as desk:
-        _done("publish epoch", desk.publish_epoch(read_epoch(epoch), _envelope(record), objects), as_json)
+        desk.check_inputs(built, objects)
+        _done("publish epoch", desk.publish_epoch(built, _envelope(record), objects), as_json)
 
 
 @app.command("publish-registries")

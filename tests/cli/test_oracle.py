@@ -86,12 +86,12 @@ def epoch_of(run: Run, place: Place, name: str, *only: str) -> str:
     epoch = told(run("epoch", "build", "--json"))["digest"]
     assert run("epoch", "sign").status == 0
     objects = [option for path in [*made["files"], "parameters.json"] for option in ("--with", path)]
-    told(
-        run(
-            "office", "publish-epoch", "epoch.bin", "--record", "epoch.json",
-            "--config", place.service, *objects, "--json",
-        )
-    )  # fmt: skip
+    publish = ("office", "publish-epoch", "epoch.bin", "--record", "epoch.json", "--config", place.service, "--json")
+    # Without what it was built from, or with something else, nobody could follow it or build it again.
+    for lacking in ((), objects[:-2], ("--with", "read-o2.json", *objects[-2:])):
+        refused = run(*publish, *lacking)
+        assert (refused.status, json.loads(refused.err)["error"]["code"]) == (8, "epoch-record.inputs")
+    told(run(*publish, *objects))
     return str(epoch)
 
 
