@@ -359,7 +359,7 @@ def publish(place: Place, snapshot: Snapshot, folder: Path) -> None:
     """The operator logs the epoch of a snapshot."""
     other = Desk(folder)
     (folder / "keys").mkdir(parents=True)
-    for name in ("keys/operator.json", "keys/passphrase"):
+    for name in ("keys/operator.json", "keys/passphrase", "universe.json"):
         (folder / name).write_bytes((place.desk.root / name).read_bytes())
     (folder / "snapshot.json").write_bytes(snapshot_json(snapshot))
     (folder / "parameters.json").write_bytes(parameters_json(place.market.parameters))

@@ -43,7 +43,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, dict[str, str]], Cl
     """A client whose next answer has this body and these headers."""
 
     def make(body: Any, headers: dict[str, str]) -> Client:
-        client = Client("https://localhost", ca=Path("unused"), patience_s=0, timeout_s=0.5)
+        client = Client("https://localhost", patience_s=0, timeout_s=0.5)
 
         def send(request: requests.PreparedRequest, **options: Any) -> requests.Response:
             assert options["stream"], "the whole answer would be read before anybody looks at its size"
