@@ -191,7 +191,7 @@ def circuit(number: int) -> Compiled:
 
 def cache_folder() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "marginseal" / f"bench-replay-{__version__}"
+    return Path(base) / "marginseal" / f"bench-replay-{__version__}-{epoch(0).digest.hex()[:12]}"
 
 
 def make_account(number: int, epochs: int) -> str:
