@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar, cast
 
-from marginseal.errors import MarginSealError
+from marginseal.errors import MarginSealError, StorageError
 from marginseal.log.entry import Entry
 from marginseal.log.log import Log
 from marginseal.records.envelope import Envelope, Record
@@ -100,7 +100,7 @@ class Held:
     def _source_registries(self, logged: tuple[Found, ...]) -> SourceRegistries:
         out = SourceRegistries()
         for found in logged:
-            with contextlib.suppress(MarginSealError):
+            with _what_does_not_hold():
                 out.take(found.index, self._envelope(found.index), self.ring, self.ring.operators, found.time)
         return out
 
@@ -113,7 +113,7 @@ class Held:
         held: list[HeldManifest] = []
         for found in logged:
             time, entry = self._log.entry(found.index)
-            with contextlib.suppress(MarginSealError):
+            with _what_does_not_hold():
                 one = take_manifest(
                     entry.payload,
                     found.index,
@@ -134,3 +134,14 @@ class Held:
         for found in self._catalogue.of_account(LogKind.SOURCE_RELEASE, account):
             if found.index < index:
                 yield self._log.entry(found.index)[1].payload
+
+
+@contextlib.contextmanager
+def _what_does_not_hold() -> Iterator[None]:
+    """Is passed over.  A fault of ours is none of the record's, and what came of it would be kept."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except MarginSealError:
+        pass

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from marginseal.algebra.srs import ceremony
-from marginseal.errors import MarginSealError
+from marginseal.errors import MarginSealError, StorageError
 from marginseal.log import publish as log_publish
 from marginseal.log.entry import ATTESTATION
 from marginseal.log.note import KeyKind, VerifierKey
@@ -29,6 +29,7 @@ from marginseal.records.registry import RegisteredSource, SourceRegistry
 from server import publish
 from server.accept import status
 from server.catalogue import Catalogue
+from server.held import Held
 from server.jobs import now_ms
 from server.main import close_log, open_log
 from server.place import Place
@@ -321,3 +322,20 @@ def test_the_log_is_read_for_keys_once(s: Site, monkeypatch: pytest.MonkeyPatch)
         del applied[:]
         assert set(public.held.ring.tenures) == {NEW.public, THIEF.public}
         assert len(applied) == 1
+
+
+def test_a_fault_of_the_store_is_not_kept_as_a_record_that_does_not_hold(s: Site) -> None:
+    """A registry that could not be read for a moment would be none until somebody logs another."""
+    faults = [StorageError("storage.busy", "the database is busy")]
+
+    with shelf(s) as public:
+
+        def envelope(index: int) -> Envelope:
+            if faults:
+                raise faults.pop()
+            return public._envelope(index)
+
+        held = Held(public.held.ring, public._log, public._catalogue, envelope, 0)
+        with pytest.raises(StorageError):
+            held.source_registries()
+        assert held.source_registries().held == public.held.source_registries().held != []
