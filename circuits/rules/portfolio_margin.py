@@ -13,7 +13,7 @@ m, A, R, x and e are free; larger ones only hurt.
 
 from __future__ import annotations
 
-from circuits.choices import Largest, PositivePart, Quotient
+from circuits.choices import PositivePart, Quotient
 from circuits.expr import Expr, Net, each, entries
 from circuits.model import Model
 from circuits.ranges import value_range
@@ -22,12 +22,11 @@ from circuits.rules.parts import (
     HAIRCUT_PAIRS,
     NULL_SCENARIO,
     PERMILLE,
-    holdings,
     permille,
-    resources,
     tier_factor,
 )
 from circuits.rules.rule import Condition, Context, Rule
+from circuits.rules.worst_case import worst_loss
 from marginseal.market.epoch import RiskEpoch
 from marginseal.records.statement import Kind, Tier
 
@@ -61,15 +60,8 @@ CHARGES = Condition(
 
 def _build(model: Model, c: Context) -> None:
     epoch = c.epoch
-    q = holdings(model, c)
-    P = model.matrix("P", "s", epoch.pnl, "profit of one lot in scenario s, ticks")
-    profit: Expr = P @ q
-    room = resources(model, c, q)
-    worst = max(0, -value_range(profit)[0])
-    m = model.variable("m", "", 1, 0, worst, "at least the worst scenario loss, ticks", Largest(-profit))
+    q, room, m = worst_loss(model, c)
     f, kappa = tier_factor(model, c), permille(model)
-    why = "m covers the loss in every scenario; in the null one m ≥ 0"
-    model.nonneg("scenario", profit + each(m), "s", why, 2 * worst)
 
     rho = model.row("ρ", epoch.rounding_error, "rounding of one lot's value and profit, 1/1000 tick", r"\rho")
     thousandths = rho @ q.long + rho @ q.short
@@ -80,7 +72,7 @@ def _build(model: Model, c: Context) -> None:
     model.nonneg("rounding", kappa * each(A) - thousandths, "", "A covers the rounding of every position", PERMILLE - 1)
 
     w = model.coef("w", max(PERMILLE, 2 * f.value - PERMILLE), "the larger of κ and 2 f - κ, permille")
-    scan = f * each(m) + w * each(A)
+    scan = f * m + w * each(A)
     meaning = "scan: f/1000 of the worst scenario loss, and the rounding, ticks"
     top = -(-value_range(scan)[1] // PERMILLE)
     R = model.variable("R", "", 1, 0, top, meaning, Quotient(scan, kappa, up=True))
@@ -103,7 +95,6 @@ def _build(model: Model, c: Context) -> None:
     for tag, (threshold, rate) in concentrations(epoch).items():
         charge = charge + _beyond(model, c, q, tag, threshold, rate)
     model.nonneg("health", room - charge, "", "resources cover the requirement")
-    model.quantity("scenario_profit", profit, "profit of the portfolio in each scenario, ticks")
     model.quantity("scan", each(R), meaning)
     model.quantity("short_minimum", floor, "least charge on what is held short, ticks")
     model.quantity("requirement", charge, "max(scan, floor) and the charges on size, ticks")

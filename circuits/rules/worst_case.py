@@ -28,19 +28,25 @@ from circuits.rules.rule import Context, Rule
 from marginseal.records.statement import Kind, Tier
 
 
-def worst_case_lines(model: Model, c: Context) -> Net:
-    """The lines of (1); returns the holdings, for rules that add lines of their own."""
+def worst_loss(model: Model, c: Context) -> tuple[Net, Expr, Expr]:
+    """The first line of (1): holdings, resources, and m, at least the worst loss over the scenarios."""
     q = holdings(model, c)
     P = model.matrix("P", "s", c.epoch.pnl, "profit of one lot in scenario s, ticks")
     profit: Expr = P @ q
     room = resources(model, c, q)
     worst = max(0, -value_range(profit)[0])
     m = model.variable("m", "", 1, 0, worst, "at least the worst scenario loss, ticks", Largest(-profit))
-    f, kappa = tier_factor(model, c), permille(model)
     why = "m covers the loss in every scenario; in the null one m ≥ 0"
     model.nonneg("scenario", profit + each(m), "s", why, 2 * worst)
-    cover(model, room, f * each(m), kappa, "requirement: f/1000 of the worst scenario loss, ticks")
     model.quantity("scenario_profit", profit, "profit of the portfolio in each scenario, ticks")
+    return q, room, each(m)
+
+
+def worst_case_lines(model: Model, c: Context) -> Net:
+    """The lines of (1); returns the holdings, for rules that add lines of their own."""
+    q, room, m = worst_loss(model, c)
+    f, kappa = tier_factor(model, c), permille(model)
+    cover(model, room, f * m, kappa, "requirement: f/1000 of the worst scenario loss, ticks")
     return q
 
 
